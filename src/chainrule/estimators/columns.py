@@ -1,0 +1,348 @@
+"""Reading the columns of a data frame: what each holds, and the one that is to be predicted.
+
+Every complaint names the column, and where it can the value and its row.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as pandas_types
+
+__all__ = [
+    "class_labels",
+    "column_kind",
+    "infer_task",
+    "number_column",
+    "split_target",
+    "text_column",
+    "truth_column",
+]
+
+Kind = Literal["numeric", "boolean", "categorical"]
+Task = Literal["classification", "regression"]
+
+KINDS: tuple[Kind, ...] = ("numeric", "boolean", "categorical")
+
+# What pandas calls the content of a column of Python objects, and what it is to a network.
+_KIND_OF_CONTENT: dict[str, Kind] = {
+    "boolean": "boolean",
+    "integer": "numeric",
+    "floating": "numeric",
+    "mixed-integer-float": "numeric",
+    "decimal": "numeric",
+    "string": "categorical",
+    "mixed": "categorical",
+    "mixed-integer": "categorical",
+}
+
+# Whole numbers with at most so many different values are taken for classes.
+_MOST_INTEGER_CLASSES = 20
+
+
+# ------------------------------------------------------------------------------- the column to predict
+
+
+def split_target(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Series, int]:
+    """Separate the column to predict from the columns to predict it from.
+
+    Rows in which the target is missing cannot be learned from: they are left out, and counted.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame of shape (n_rows, n_columns)
+        The whole table.
+    target : str
+        Name of the column to predict.
+
+    Returns
+    -------
+    features : pandas.DataFrame
+        The other columns, of the rows that have a target.
+    values : pandas.Series
+        The target of these rows.
+    n_dropped : int
+        Number of rows left out.
+
+    Raises
+    ------
+    ValueError
+        If the table is empty, has no such column (the message lists those it has), no other column, no row
+        with a target, or the same target in every row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"x": [1, 2, 3], "y": ["a", None, "b"]})
+    >>> features, values, n_dropped = split_target(table, "y")
+    >>> list(values), n_dropped
+    (['a', 'b'], 1)
+    >>> split_target(table, "Y")
+    Traceback (most recent call last):
+        ...
+    ValueError: the table has no column 'Y', did you mean 'y'? Its columns: x, y
+    """
+    frame = checked_frame(frame)
+    if target not in frame.columns:
+        hint = near_match(target, frame.columns)
+        raise ValueError(f"the table has no column {target!r}{hint} Its columns: {', '.join(frame.columns)}")
+    if len(frame) == 0:
+        raise ValueError("the table has no rows to learn from")
+    known = frame[target].notna()
+    values = frame.loc[known, target]
+    if len(values) == 0:
+        raise ValueError(f"target column {target!r} has no value in any row")
+    if values.nunique() == 1:
+        only = values.iloc[0]
+        raise ValueError(f"target column {target!r} has one value only, {only!r}: nothing to tell apart")
+    features = frame.loc[known].drop(columns=target)
+    if features.shape[1] == 0:
+        raise ValueError(f"the table has no column beside the target {target!r} to learn from")
+    return features, values, int((~known).sum())
+
+
+def infer_task(target: pd.Series) -> Task:
+    """Whether predicting a column means naming a class or a number.
+
+    Text and truth values are classes. Whole numbers are classes if there are at most 20 different ones and
+    each is there twice on average. All other numbers are numbers.
+
+    Parameters
+    ----------
+    target : pandas.Series
+        The column to predict, without missing values.
+
+    Returns
+    -------
+    {"classification", "regression"}
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> infer_task(pd.Series(["yes", "no"])), infer_task(pd.Series([1.5, 2.5]))
+    ('classification', 'regression')
+    >>> infer_task(pd.Series([0, 1, 1, 0])), infer_task(pd.Series([31, 47, 29, 60]))
+    ('classification', 'regression')
+    """
+    if column_kind(target) != "numeric":
+        return "classification"
+    numbers = number_column(target)
+    different = len(np.unique(numbers))
+    whole = bool(np.all(numbers == np.floor(numbers)))
+    few = different <= min(_MOST_INTEGER_CLASSES, len(numbers) // 2)
+    return "classification" if whole and few else "regression"
+
+
+def class_labels(target: pd.Series) -> np.ndarray:
+    """The classes of a target column: whole numbers stay numbers, everything else becomes text.
+
+    Parameters
+    ----------
+    target : pandas.Series of length n
+        The column to predict, without missing values.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n,), int64 or str
+
+    Raises
+    ------
+    ValueError
+        If the column holds fractions or dates.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> class_labels(pd.Series([1.0, 0.0])), class_labels(pd.Series([True, False]))
+    (array([1, 0]), array(['True', 'False'], dtype='<U5'))
+    """
+    if column_kind(target) != "numeric":
+        return np.array(text_column(target), dtype=np.str_)
+    numbers = number_column(target)
+    fractions = numbers != np.floor(numbers)
+    if fractions.any():
+        found = first_value(target, fractions)
+        raise ValueError(f"target column {target.name!r} holds fractions ({found}): use regression")
+    return numbers.astype(np.int64)
+
+
+# --------------------------------------------------------------------------------- reading one column
+
+
+def column_kind(column: pd.Series) -> Kind:
+    """What a column is to a network.
+
+    Parameters
+    ----------
+    column : pandas.Series
+        A column with at least one value.
+
+    Returns
+    -------
+    {"numeric", "boolean", "categorical"}
+
+    Raises
+    ------
+    ValueError
+        If it holds dates, durations, complex numbers or the like; the message says what to do.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> column_kind(pd.Series([1, None])), column_kind(pd.Series([True])), column_kind(pd.Series(["a"]))
+    ('numeric', 'boolean', 'categorical')
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return "categorical"
+    if pandas_types.is_bool_dtype(column.dtype):
+        return "boolean"
+    if pandas_types.is_numeric_dtype(column.dtype) and not pandas_types.is_complex_dtype(column.dtype):
+        return "numeric"
+    content = pandas_types.infer_dtype(column, skipna=True)
+    if content not in _KIND_OF_CONTENT:
+        raise ValueError(
+            f"column {column.name!r} holds {content} values, neither numbers, truth values nor text: turn "
+            "them into numbers first (a date into the days since another, say) or leave the column out"
+        )
+    return _KIND_OF_CONTENT[content]
+
+
+def number_column(column: pd.Series) -> np.ndarray:
+    """A column as float64, NaN where a value is missing.
+
+    Parameters
+    ----------
+    column : pandas.Series of length n
+        Numbers, or text that is written like numbers.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ValueError
+        If a value is not a number, or infinite; the message names the column, the value and its row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> number_column(pd.Series(["1.5", None], name="mass"))
+    array([1.5, nan])
+    >>> number_column(pd.Series([1, "heavy"], name="mass"))
+    Traceback (most recent call last):
+        ...
+    ValueError: column 'mass' must hold numbers, got 'heavy' in row 1
+    """
+    missing = column.isna().to_numpy()
+    if not missing.all():
+        column_kind(column)  # refuses dates, which would become nanoseconds below
+    if not pandas_types.is_numeric_dtype(column.dtype):
+        numeric = pd.to_numeric(column.astype(object), errors="coerce")
+    else:
+        numeric = column
+    numbers = numeric.to_numpy(dtype=np.float64, na_value=np.nan)
+    not_numbers = np.isnan(numbers) & ~missing
+    if not_numbers.any():
+        found = first_value(column, not_numbers)
+        raise ValueError(f"column {column.name!r} must hold numbers, got {found}")
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        found = first_value(column, infinite)
+        raise ValueError(f"column {column.name!r} must hold finite numbers, got {found}")
+    return numbers
+
+
+def truth_column(column: pd.Series) -> np.ndarray:
+    """A yes/no column as 0.0, 1.0 and, where a value is missing, NaN.
+
+    Parameters
+    ----------
+    column : pandas.Series of length n
+        Truth values, the numbers 0 and 1, or the words true and false.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n,), float64
+
+    Raises
+    ------
+    ValueError
+        If a value is none of these.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> truth_column(pd.Series([True, "false", None, 1]))
+    array([ 1.,  0., nan,  1.])
+    """
+    truth = {"true": 1.0, "1": 1.0, "1.0": 1.0, "false": 0.0, "0": 0.0, "0.0": 0.0}
+    missing = column.isna().to_numpy()
+    words = column.astype(object).map(lambda value: truth.get(str(value).strip().lower(), np.nan))
+    numbers = words.to_numpy(dtype=np.float64)
+    neither = np.isnan(numbers) & ~missing
+    if neither.any():
+        raise ValueError(f"column {column.name!r} must hold truth values, got {first_value(column, neither)}")
+    return numbers
+
+
+def text_column(column: pd.Series) -> list[str | None]:
+    """A column of categories as text, None where a value is missing.
+
+    A whole number is written without a fraction, so that a code stays the same code when a gap elsewhere in
+    its column makes pandas read the column as floats.
+
+    Parameters
+    ----------
+    column : pandas.Series of length n
+        Values of any type.
+
+    Returns
+    -------
+    list of n str or None
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> text_column(pd.Series([7.0, None])), text_column(pd.Series(["a", "b"]))
+    (['7', None], ['a', 'b'])
+    """
+    missing = column.isna()
+    return [None if gap else _text(value) for value, gap in zip(column, missing, strict=True)]
+
+
+def _text(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+# ----------------------------------------------------------------------------------- checks and messages
+
+
+def checked_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its column names as text; TypeError or ValueError if it is no frame or two agree."""
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(f"expected a pandas DataFrame, got {type(frame).__name__}")
+    names = [str(name) for name in frame.columns]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"the table has more than one column named {', '.join(map(repr, repeated))}")
+    return frame.set_axis(names, axis="columns")
+
+
+def near_match(name: str, candidates: Iterable[str]) -> str:
+    """', did you mean ...?' when a candidate looks like the name, else a full stop."""
+    lowered = {candidate.lower(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1)
+    return f", did you mean {lowered[found[0]]!r}?" if found else "."
+
+
+def first_value(column: pd.Series, where: np.ndarray) -> str:
+    """The first value that a mask of the column's length marks, and its row."""
+    position = int(np.flatnonzero(where)[0])
+    value = column.iloc[position]
+    return f"{value.item() if isinstance(value, np.generic) else value!r} in row {column.index[position]}"
