@@ -1,0 +1,246 @@
+"""How the engine's code is compiled, and where the result is kept.
+
+Two decorators are the only door to Numba in this library, so that flags are decided in one place:
+
+- ``device`` for a function that other compiled functions call; it is inlined into them.
+- ``entry`` for a function that Python calls; it releases the interpreter lock and is cached on disk.
+
+``Kernel`` compiles a function to a plain address, which ``entry`` functions call through a pointer:
+this is how one worker runs any activation, loss or optimizer without being compiled anew for each.
+
+Neither "no NaN" nor "no infinity" is among the fast-math flags: a library that diagnoses NaN must be
+able to see one.
+
+The cache. Numba's own keys an entry on the time stamp of the file that defines the function, so an
+edited helper in another file gives a stale hit. Ours is keyed on what the machine code depends on: every
+source file of the engine, the bytecode of the functions compiled in from elsewhere, the types, the
+processor and the versions of Python, Numba, LLVM and NumPy. Each entry is one file with its own checksum; one
+that does not match is compiled anew. Nothing depends on being able to write it.
+"""
+
+import hashlib
+import os
+import pickle
+import stat
+import sys
+import tempfile
+import types as python_types
+import uuid
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import compiler, sigutils
+from numba.core.caching import _Cache
+from numba.core.ccallback import CFunc
+from numba.core.serialize import dumps
+
+__all__ = ["Kernel", "address_of", "cache_directory", "device", "entry", "with_compiled_helpers"]
+
+# Reassociation lets reductions use vectors; contraction lets a·b + c be one instruction.
+FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
+OPTIONS: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy", "boundscheck": False}
+
+_COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; a few seconds) ..."
+
+
+def device(function: Callable) -> Callable:
+    """Compile a function that only compiled functions call."""
+    return numba.njit(function, nogil=True, **OPTIONS)
+
+
+@device
+def address_of(array):
+    """Address of an array's first entry, as a signed integer: unsigned ones turn sums into reals."""
+    return np.intp(array.ctypes.data)
+
+
+def entry(function: Callable) -> Any:
+    """Compile, and keep on disk, a function that Python calls without holding the interpreter lock."""
+    dispatcher = numba.njit(function, nogil=True, **OPTIONS)
+    dispatcher._cache = KernelCache(function)
+    return dispatcher
+
+
+class Kernel:
+    """A compiled function behind an address.
+
+    Parameters
+    ----------
+    function : callable
+        Takes numbers only: addresses as ``intp``, sizes as ``intp``, reals of the kernel's dtype.
+    signature : numba signature
+    identity : tuple
+        What tells this kernel from others made by the same code: names and bytecode of the functions
+        it closes over.
+    """
+
+    def __init__(self, function: Callable, signature: Any, identity: tuple) -> None:
+        function.__chainrule_identity__ = identity  # type: ignore[attr-defined]
+        self._compiled = CFunc(function, sigutils.normalize_signature(signature), {}, dict(OPTIONS))
+        self._compiled._cache = KernelCache(function)
+        self._compiled.compile()
+
+    @property
+    def address(self) -> int:
+        """Where the machine code is; valid while this object lives."""
+        return int(self._compiled.address)
+
+
+def with_compiled_helpers(function: Callable, compiled: dict[Callable, Any] | None = None) -> Any:
+    """Compile a plain function, and every plain function it calls by name, as ``device`` functions.
+
+    The records of ``chainrule.functions`` are ordinary Python and know nothing of Numba; this is
+    where they become compilable.
+    """
+    compiled = {} if compiled is None else compiled
+    if function not in compiled:
+        names = dict(function.__globals__)
+        for name in function.__code__.co_names:
+            if isinstance(names.get(name), python_types.FunctionType):
+                names[name] = with_compiled_helpers(names[name], compiled)
+        twin = python_types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+        compiled[function] = device(twin)
+    return compiled[function]
+
+
+def fingerprint(function: Callable) -> str:
+    """Hash of a function's bytecode and constants, and of those of the functions it calls by name."""
+    seen: set[Callable] = set()
+    digest = hashlib.sha256()
+
+    def visit(one: Callable) -> None:
+        if one in seen:
+            return
+        seen.add(one)
+        code = one.__code__
+        digest.update(repr((code.co_code, code.co_consts, code.co_names, one.__defaults__)).encode())
+        for name in code.co_names:
+            value = one.__globals__.get(name)
+            if isinstance(value, python_types.FunctionType):
+                visit(value)
+            elif isinstance(value, int | float | str):
+                digest.update(repr(value).encode())
+
+    visit(function)
+    return digest.hexdigest()
+
+
+# -- the cache on disk -----------------------------------------------------------------------------
+
+
+@cache
+def _sources_hash() -> str:
+    """Hash of everything the machine code depends on, apart from the function and its types."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+    digest.update(repr(versions).encode())
+    return digest.hexdigest()
+
+
+def _private_directory(path: Path) -> bool:
+    """Whether ``path`` is, or could be made, a directory only this user writes to."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+        if hasattr(os, "getuid"):
+            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return False
+        return os.access(path, os.W_OK)
+    except OSError:
+        return False
+
+
+@cache
+def cache_directory() -> Path | None:
+    """Where compiled kernels are kept, or None where nothing can be written.
+
+    ``CHAINRULE_CACHE_DIR``, else the user's cache directory, else a private one under the system's
+    temporary directory. Entries are unpickled, so a directory that others can write to is not used.
+    """
+    candidates = []
+    if os.environ.get("CHAINRULE_CACHE_DIR"):
+        candidates.append(Path(os.environ["CHAINRULE_CACHE_DIR"]))
+    else:
+        if os.environ.get("XDG_CACHE_HOME"):
+            candidates.append(Path(os.environ["XDG_CACHE_HOME"]) / "chainrule")
+        elif os.environ.get("LOCALAPPDATA"):
+            candidates.append(Path(os.environ["LOCALAPPDATA"]) / "chainrule")
+        else:
+            try:
+                candidates.append(Path.home() / ".cache" / "chainrule")
+            except RuntimeError:  # no home directory at all
+                pass
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        candidates.append(Path(tempfile.gettempdir()) / f"chainrule-{user}")
+    return next((path for path in candidates if _private_directory(path)), None)
+
+
+class KernelCache(_Cache):
+    """One file an entry: a checksum, then Numba's pickled compile result."""
+
+    _announced = False
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    @property
+    def cache_path(self) -> str:
+        return str(cache_directory() or "")
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def _path(self, signature: Any, codegen: Any) -> Path | None:
+        directory = cache_directory()
+        if directory is None:
+            return None
+        identity = getattr(self._function, "__chainrule_identity__", ())
+        key = (
+            _sources_hash(), self._function.__module__, self._function.__qualname__,
+            identity, str(signature), codegen.magic_tuple(),
+        )  # fmt: skip
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+        return directory / f"{self._function.__name__}-{name}.kernel"
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """The compile result kept for these types, or None."""
+        target_context.refresh()
+        path = self._path(signature, target_context.codegen())
+        try:
+            content = path.read_bytes() if path is not None else b""
+            checksum, payload = content[:32], content[32:]
+            if checksum == hashlib.sha256(payload).digest():
+                return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+        except Exception:  # noqa: BLE001 - whatever is wrong with a kept file, compiling anew mends it
+            pass
+        self._announce()
+        return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep a compile result; a full or read-only disk is no error, only slower next time."""
+        path = self._path(signature, data.codegen)
+        if path is None:
+            return
+        payload = dumps(data._reduce())
+        partial = path.with_suffix(f".{uuid.uuid4().hex[:12]}")
+        try:
+            partial.write_bytes(hashlib.sha256(payload).digest() + payload)
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def _announce(cls) -> None:
+        if not KernelCache._announced:
+            KernelCache._announced = True
+            print(_COMPILING_MESSAGE, file=sys.stderr, flush=True)

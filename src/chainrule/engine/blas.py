@@ -1,0 +1,114 @@
+"""Matrix products: sgemm and dgemm called by address from compiled code.
+
+SciPy's BLAS is always there; Intel's MKL is used where it is installed (the ``mkl`` extra). The engine runs its
+own threads, so while it runs the library's must not: a guard that counts its holders sets the library to one
+thread for as long as any training is under way, and restores what was there when the last one ends.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba.extending import get_cython_function_address
+from threadpoolctl import ThreadpoolController
+
+from chainrule.engine._intrinsics import gemm_call
+from chainrule.engine._jit import device
+
+__all__ = ["gemm", "gemm_address", "library_name", "one_blas_thread"]
+
+
+@cache
+def _mkl() -> ctypes.CDLL | None:
+    """MKL's single library, if the ``mkl`` package is installed in this environment."""
+    if os.environ.get("CHAINRULE_BLAS", "").lower() == "scipy":
+        return None
+    for folder in (Path(sys.prefix) / "lib", Path(sys.prefix) / "Library" / "bin"):
+        for path in sorted([*folder.glob("libmkl_rt.so*"), *folder.glob("mkl_rt*.dll")], reverse=True):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError:
+                continue
+    return None
+
+
+def library_name() -> str:
+    """``"mkl"`` or ``"scipy"``: whose matrix product the engine calls.
+
+    MKL is used where it is installed, unless the environment variable ``CHAINRULE_BLAS`` is ``"scipy"``.
+    """
+    return "scipy" if _mkl() is None else "mkl"
+
+
+@cache
+def gemm_address(dtype: Any) -> int:
+    """Address of the Fortran-style matrix product for float32 or float64."""
+    name = "sgemm" if np.dtype(dtype) == np.float32 else "dgemm"
+    library = _mkl()
+    if library is None:
+        return int(get_cython_function_address("scipy.linalg.cython_blas", name))
+    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+@device
+def gemm(address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    """C (m, n) = op(A) (m, k) op(B) (k, n) + beta C on row-major matrices at addresses a, b, c.
+
+    A row-major matrix is its own transpose in column-major order, so the Fortran routine is asked
+    for Cᵀ = op(B)ᵀ op(A)ᵀ.
+    """
+    codes = (84 if transpose_b else 78, 84 if transpose_a else 78)  # 'T', 'N'
+    gemm_call(address, codes, (n, m, k), (b, a, c), (ldb, lda, ldc), beta)
+
+
+class _SingleThreadGuard:
+    """Counts who needs the BLAS to be single-threaded; acts at the first and the last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._limiter: Any = None
+        self._controller: ThreadpoolController | None = None
+
+    def acquire(self) -> None:
+        with self._lock:
+            if self._holders == 0:
+                if self._controller is None:
+                    self._controller = ThreadpoolController().select(user_api="blas")
+                self._limiter = self._controller.limit(limits=1)
+            self._holders += 1
+
+    def release(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._limiter.restore_original_limits()
+                self._limiter = None
+
+    def forget(self) -> None:
+        """In a forked child nobody trains yet, and the parent's lock may be held for ever."""
+        self.__init__()  # type: ignore[misc]
+
+
+_guard = _SingleThreadGuard()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_guard.forget)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the BLAS libraries of this process at one thread; any number may hold at once."""
+    _guard.acquire()
+    try:
+        yield
+    finally:
+        _guard.release()

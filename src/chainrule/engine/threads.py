@@ -1,0 +1,151 @@
+"""A pool of threads that run one compiled function side by side, and the barrier they meet at.
+
+The engine's threads are persistent and pinned one to a processor while there are as many processors.
+They wait for work on semaphores; inside a stretch of training they meet at a barrier that spins for
+some microseconds and then sleeps, so that two trainings on one machine share it instead of burning it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from chainrule.engine._intrinsics import (
+    add_atomically,
+    cpu_pause,
+    futex_wait,
+    futex_wake,
+    load_atomically,
+    store_atomically,
+)
+from chainrule.engine._jit import device
+
+__all__ = ["Pool", "available_processors", "barrier", "new_barrier", "pool"]
+
+# About 20 microseconds of pauses before a waiting thread goes to sleep.
+SPINS = 1500
+
+# A barrier is three counters, each on a cache line of its own.
+_ARRIVED, _GENERATION, _SLEEPERS = 0, 64, 128
+
+
+def new_barrier() -> np.ndarray:
+    """The counters of a barrier; pass the address of the first to ``barrier``."""
+    return np.zeros(32, dtype=np.int64)
+
+
+@device
+def barrier(address, n_threads, generation):
+    """Wait until all threads have come ``generation + 1`` times; returns that number."""
+    target = generation + 1
+    if n_threads == 1:
+        return target
+    if add_atomically(address + _ARRIVED, 1) == target * n_threads - 1:
+        store_atomically(address + _GENERATION, target)
+        if load_atomically(address + _SLEEPERS) > 0:
+            futex_wake(address + _GENERATION)
+        return target
+    spins = 0
+    while load_atomically(address + _GENERATION) < target:
+        spins += 1
+        if spins < SPINS:
+            cpu_pause()
+        else:
+            add_atomically(address + _SLEEPERS, 1)
+            # The kernel compares again before it sleeps, so a store in between is not missed.
+            if load_atomically(address + _GENERATION) < target:
+                futex_wait(address + _GENERATION, generation)
+            add_atomically(address + _SLEEPERS, -1)
+    return target
+
+
+def available_processors() -> int:
+    """Processors this process may use: its affinity mask, capped by OMP_NUM_THREADS where that is set.
+
+    joblib sets that variable in its workers so that nested libraries share the machine.
+    """
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(count, int(limit))) if limit.isdigit() and int(limit) > 0 else count
+
+
+class Pool:
+    """``n_threads`` threads that run a function of their number together.
+
+    An exception in one is raised to the caller once all are done; an interrupt of the caller is held
+    back until then, since the threads write to the caller's arrays.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self.busy = threading.Lock()
+        self._function: Callable[[int], None] | None = None
+        self._errors: list[BaseException] = []
+        self._start = [threading.Semaphore(0) for _ in range(n_threads)]
+        self._done = threading.Semaphore(0)
+        processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        pin = n_threads == len(processors)
+        for number in range(n_threads):
+            processor = processors[number] if pin else None
+            threading.Thread(
+                target=self._serve, args=(number, processor), name=f"chainrule-{number}", daemon=True
+            ).start()
+
+    def _serve(self, number: int, processor: int | None) -> None:
+        if processor is not None:
+            try:
+                os.sched_setaffinity(0, {processor})
+            except OSError:
+                pass  # a processor may have been taken away meanwhile; unpinned is only slower
+        while True:
+            self._start[number].acquire()
+            try:
+                assert self._function is not None
+                self._function(number)
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                self._errors.append(error)
+            self._done.release()
+
+    def run(self, function: Callable[[int], None]) -> None:
+        """Run ``function(0)`` ... ``function(n_threads - 1)`` at once and wait for all."""
+        self._function = function
+        self._errors.clear()
+        for semaphore in self._start:
+            semaphore.release()
+        interrupt: BaseException | None = None
+        for _ in range(self.n_threads):
+            while True:
+                try:
+                    self._done.acquire()
+                    break
+                except KeyboardInterrupt as error:
+                    interrupt = error
+        self._function = None
+        if self._errors:
+            raise self._errors[0]
+        if interrupt is not None:
+            raise interrupt
+
+
+_pools: dict[int, Pool] = {}
+_pools_lock = threading.Lock()
+
+
+def pool(n_threads: int) -> Pool:
+    """The process's pool of this size, made when first asked for."""
+    with _pools_lock:
+        if n_threads not in _pools:
+            _pools[n_threads] = Pool(n_threads)
+        return _pools[n_threads]
+
+
+def _forget_pools() -> None:
+    """In a forked child the parent's threads do not exist: start anew."""
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pools)
