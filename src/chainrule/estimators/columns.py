@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -90,7 +90,7 @@ def split_target(frame: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Ser
     frame = checked_frame(frame)
     if target not in frame.columns:
         hint = near_match(target, frame.columns)
-        raise ValueError(f"the table has no column {target!r}{hint} Its columns: {', '.join(frame.columns)}")
+        raise ValueError(f"the table has no column {target!r}{hint} Its columns: {listed(frame.columns)}")
     if len(frame) == 0:
         raise ValueError("the table has no rows to learn from")
     known = frame[target].notna()
@@ -332,6 +332,12 @@ def checked_frame(frame: pd.DataFrame) -> pd.DataFrame:
     if repeated:
         raise ValueError(f"the table has more than one column named {', '.join(map(repr, repeated))}")
     return frame.set_axis(names, axis="columns")
+
+
+def listed(names: Sequence[str], at_most: int = 20) -> str:
+    """The names with commas between them; of many the first ones and the number of the others."""
+    more = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
 
 
 def near_match(name: str, candidates: Iterable[str]) -> str:
