@@ -1,0 +1,411 @@
+"""The command line as a user meets it: what it prints, what it writes, what it says to a mistake."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from chainrule import cli
+from chainrule.io import load_model
+
+QUICK = ("--hidden", "8", "--epochs", "3")
+
+
+def run(*arguments: object) -> Result:
+    """The result of a command; an exception that is not the command line's own is raised."""
+    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def succeed(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def fail(*arguments: object) -> str:
+    """The one line on stderr of a command that ends with exit code 2 and prints nothing else."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("chainrule: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("chainrule: ").rstrip("\n")
+
+
+def write(path, text: str):
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def model_file(tmp_path, penguins_path):
+    path = tmp_path / "model.safetensors"
+    succeed("train", penguins_path, "--target", "species", "--out", path, *QUICK)
+    return path
+
+
+@pytest.fixture
+def houses(tmp_path, rng):
+    """A price to predict, far from 0 and 1."""
+    area = rng.uniform(30, 200, 300).round(1)
+    price = (3000 * area + 20_000 + rng.normal(0, 5_000, 300)).round(2)
+    path = tmp_path / "houses.csv"
+    pd.DataFrame({"area": area, "garden": rng.random(300) < 0.5, "price": price}).to_csv(path, index=False)
+    return path
+
+
+# --------------------------------------------------------------------------------------------- train
+
+
+def test_training_on_penguins_learns_and_saves(tmp_path, penguins_path):
+    out = tmp_path / "model.safetensors"
+    text = succeed("train", penguins_path, "--target", "species", "--out", out)
+    for expected in (
+        "penguins.csv: species (3 classes) is learned from 7 columns",
+        "Biscoe, Dream, Torgersen",
+        "32.1 to 59.6",
+        "Network 11 → 64 → 64 → 3",
+        "Trained on 275 rows",
+        "on 69 rows not trained on",
+        "balanced accuracy",
+        "Saved",
+    ):
+        assert expected in text
+    model = load_model(out)
+    assert model.target == "species"
+    assert model.information["metrics"]["accuracy"] > 0.95
+    assert model.information["baseline"]["accuracy"] == pytest.approx(30 / 69)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_json_is_one_object_with_everything(tmp_path, penguins_path):
+    out = tmp_path / "m"
+    report = json.loads(succeed("train", penguins_path, "--target", "sex", "--out", out, "--json", *QUICK))
+    assert report["task"] == "classification"
+    assert report["classes"] == ["female", "male"]
+    assert report["rows"] == {"training": 266, "test": 67, "without target": 11}
+    assert [column["name"] for column in report["columns"]][:2] == ["species", "island"]
+    assert report["columns"][0] == {
+        "name": "species",
+        "kind": "categorical",
+        "missing": 0,
+        "holds": "Adelie, Gentoo, Chinstrap",
+    }
+    # species and island have 3 categories each, and 5 columns are numbers: 11 inputs, 8 hidden units.
+    assert report["network"] == {
+        "layers": [11, 8, 1],
+        "activation": "relu",
+        "parameters": 11 * 8 + 8 + 8 + 1,
+    }
+    assert report["epochs"] == 3
+    assert set(report["metrics"]) == set(report["baseline"]) == {"accuracy", "balanced accuracy", "log loss"}
+    assert report["baseline"]["balanced accuracy"] == 0.5
+    assert "rows left out because they have no value in the target column: 11" in report["notes"]
+    assert any("more --epochs" in note for note in report["notes"])
+    assert report["model"] == str(out)
+
+
+def test_regression_learns_a_price_far_from_unit_size(tmp_path, houses):
+    out = tmp_path / "m"
+    report = json.loads(succeed("train", houses, "--target", "price", "--out", out, "--json"))
+    assert report["task"] == "regression"
+    assert report["metrics"]["R2"] > 0.98
+    assert report["metrics"]["MAE"] <= report["metrics"]["RMSE"] < 15_000
+    assert report["baseline"]["R2"] == pytest.approx(0, abs=0.1)
+    assert report["baseline"]["RMSE"] > 100_000
+    predicted = pd.read_csv(write(tmp_path / "p.csv", succeed("predict", out, houses)))["price"]
+    assert np.corrcoef(predicted, pd.read_csv(houses)["price"])[0, 1] > 0.99
+
+
+def test_the_task_can_be_chosen(tmp_path, penguins_path):
+    arguments = ("train", penguins_path, "--target", "year", "--out", tmp_path / "m", "--json", *QUICK)
+    assert json.loads(succeed(*arguments))["classes"] == [2007, 2008, 2009]
+    assert "R2" in json.loads(succeed(*arguments, "--task", "regression"))["metrics"]
+
+
+def test_columns_can_be_left_out(tmp_path, penguins_path):
+    arguments = ("train", penguins_path, "--target", "species", "--out", tmp_path / "m", "--json", *QUICK)
+    report = json.loads(succeed(*arguments, "--drop", "island", "--drop", "year"))
+    assert "island" not in [column["name"] for column in report["columns"]]
+    assert len(report["columns"]) == 5
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path, penguins_path):
+    arguments = ("train", penguins_path, "--target", "species", *QUICK, "--out")
+    for name, seed in (("first", 3), ("second", 3), ("third", 4)):
+        succeed(*arguments, tmp_path / name, "--seed", seed)
+    first, second, third = ((tmp_path / name).read_bytes() for name in ("first", "second", "third"))
+    assert first == second
+    assert first != third
+
+
+def test_options_reach_the_network(tmp_path, penguins_path):
+    out = tmp_path / "m"
+    options = ("--hidden-layer-sizes", "5, 4", "--batch-size", 32, "--learning-rate", 0.01)
+    more = ("--activation", "tanh", "--epochs", 2, "--test-size", 0.5, "--seed", 7)
+    succeed("train", penguins_path, "--target", "species", "--out", out, *options, *more)
+    model = load_model(out)
+    settings = model.estimator.get_params()
+    assert tuple(settings["hidden_layer_sizes"]) == (5, 4)
+    assert (settings["batch_size"], settings["learning_rate_init"]) == (32, 0.01)
+    assert (settings["activation"], settings["max_iter"], settings["random_state"]) == ("tanh", 2, 7)
+    assert model.information["rows"] == {"training": 172, "test": 172, "without target": 0}
+
+
+def test_many_rows_switch_early_stopping_on(tmp_path, rng):
+    x = rng.normal(size=1500)
+    pd.DataFrame({"x": x, "y": np.where(x > 0, "up", "down")}).to_csv(tmp_path / "t.csv", index=False)
+    succeed("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert load_model(tmp_path / "m").estimator.early_stopping is True
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path, rng):
+    frame = pd.DataFrame(
+        {"size [mm]": rng.normal(size=40), "[bold]": rng.normal(size=40), "y": ["a", "b"] * 20}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    text = succeed("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert "size [mm]" in text
+    assert "[bold]" in text
+
+
+def test_a_wide_table_is_listed_in_part(tmp_path, rng):
+    frame = pd.DataFrame(rng.normal(size=(40, 30)), columns=[f"x{i}" for i in range(30)])
+    frame.assign(y=["a", "b"] * 20).to_csv(tmp_path / "t.csv", index=False)
+    text = succeed("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
+    assert "x19" in text
+    assert "x20" not in text
+    assert "and 10 more" in text
+
+
+# ----------------------------------------------------------------------------------- train, mistakes
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "{data}: the file is empty"),
+        ("species,x\n", "the table has no rows to learn from"),
+        (
+            "Species,x\na,1\n",
+            "the table has no column 'species', did you mean 'Species'? Its columns: Species, x",
+        ),
+        ("species,x,x\na,1,1\n", "{data}: the table has more than one column named 'x'"),
+        ("species\na\nb\n", "the table has no column beside the target 'species' to learn from"),
+        ("species,x\na,1\na,2\n", "target column 'species' has one value only, 'a': nothing to tell apart"),
+        ("species,x\n,1\n,2\n", "target column 'species' has no value in any row"),
+        (
+            "species,x\na,1\na,2\nb,3\n",
+            "target column 'species': class 'b' is in one row only; every class needs two or more, to learn "
+            "from and to test on (if the column holds amounts, give --task regression)",
+        ),
+        (
+            "species,x\na,1\na,2\nb,3\nb,3\n",
+            "4 rows with a target are too few: with --test-size 0.2 there are 3 to train and 1 to test on, "
+            "and either needs 2 or more",
+        ),
+        (
+            "species,x\n" + "a,\nb,\n" * 10,
+            "no value in any row of column 'x': nothing to learn from, leave it out",
+        ),
+        (
+            "species,x\n" + "a,1\nb,inf\n" * 10,
+            "column 'x' must hold finite numbers, got inf in row",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_learned_from(tmp_path, table, message):
+    data = write(tmp_path / "t.csv", table)
+    said = fail("train", data, "--target", "species", "--out", tmp_path / "m")
+    assert said.startswith(message.format(data=data))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--test-size", "1"), "--test-size must be between 0 and 1, got 1"),
+        (("--learning-rate", "0"), "--learning-rate must be a positive number, got 0"),
+        (("--learning-rate", "nan"), "--learning-rate must be a positive number, got nan"),
+        (("--hidden", "64,x"), "--hidden must be numbers of units such as 64,64, got '64,x'"),
+        (("--hidden", "0"), "--hidden must be numbers of units such as 64,64, got '0'"),
+        (
+            ("--drop", "islands"),
+            "--drop: the table has no column 'islands', did you mean 'island'? Its columns: ",
+        ),
+        (("--target", "body_mass"), "the table has no column 'body_mass', did you mean 'body_mass_g'?"),
+        (("--task", "regression"), "column 'species' must hold numbers, got 'Adelie' in row 0"),
+        (
+            ("--target", "bill_length_mm", "--task", "classification"),
+            "target column 'bill_length_mm' holds fractions",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_followed(tmp_path, penguins_path, options, message):
+    said = fail("train", penguins_path, "--target", "species", "--out", tmp_path / "m", *options)
+    assert said.startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_activation_is_named(tmp_path, penguins_path):
+    result = run(
+        "train", penguins_path, "--target", "species", "--out", tmp_path / "m", "--activation", "relux"
+    )
+    assert result.exit_code == 2
+    assert "activation" in result.stderr
+    assert "'relux'" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options", [("--epochs", "0"), ("--batch-size", "-1"), ("--task", "both"), ("--seed", "x")]
+)
+def test_an_option_of_the_wrong_kind_is_refused(penguins_path, options):
+    result = run("train", penguins_path, "--target", "species", *options)
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+
+
+def test_files_that_are_not_there(tmp_path, penguins_path):
+    there = tmp_path / "none.csv"
+    assert (
+        fail("train", there, "--target", "x", "--out", tmp_path / "m")
+        == f"{there}: No such file or directory"
+    )
+    said = fail("train", tmp_path, "--target", "x", "--out", tmp_path / "m")
+    assert said == f"{tmp_path}: Is a directory"
+    said = fail("train", penguins_path, "--target", "species", "--out", tmp_path / "none" / "m")
+    assert said == f"--out: there is no folder {tmp_path / 'none'}"
+    assert (
+        fail("train", penguins_path, "--target", "species", "--out", tmp_path)
+        == f"--out: {tmp_path} is a folder"
+    )
+
+
+def test_the_table_is_never_overwritten(tmp_path, penguins_path, model_file):
+    data = tmp_path / "penguins.csv"
+    data.write_bytes(penguins_path.read_bytes())
+    assert "is the input" in fail("train", data, "--target", "species", "--out", data)
+    assert "is the input" in fail("predict", model_file, data, "--out", data)
+    assert "is the input" in fail("predict", model_file, data, "--out", model_file)
+    assert data.read_bytes() == penguins_path.read_bytes()
+
+
+def test_a_failure_while_saving_leaves_the_old_model(monkeypatch, penguins_path, model_file):
+    before = model_file.read_bytes()
+
+    def disk_full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", disk_full)
+    result = run("train", penguins_path, "--target", "sex", "--out", model_file, *QUICK)
+    assert result.exit_code == 2
+    assert result.stderr == "chainrule: No space left on device\n"
+    assert model_file.read_bytes() == before
+    assert [path.name for path in model_file.parent.iterdir()] == [model_file.name]
+
+
+# ------------------------------------------------------------------------------------------- predict
+
+
+def test_predictions_are_printed_as_csv_in_the_order_of_the_rows(penguins, penguins_path, model_file):
+    lines = succeed("predict", model_file, penguins_path).splitlines()
+    assert lines[0] == "species"
+    assert lines[1:] == load_model(model_file).predict(penguins).tolist()
+    assert len(lines) == 345
+
+
+def test_predictions_with_probabilities_in_a_file(tmp_path, penguins, penguins_path, model_file):
+    out = tmp_path / "predictions.csv"
+    text = succeed("predict", model_file, penguins_path, "--out", out, "--proba")
+    assert text == f"Wrote 344 predictions to {out}\n"
+    table = pd.read_csv(out)
+    assert list(table.columns) == ["species", "P(Adelie)", "P(Chinstrap)", "P(Gentoo)"]
+    probabilities = table.iloc[:, 1:].to_numpy()
+    np.testing.assert_allclose(probabilities, load_model(model_file).predict_proba(penguins), rtol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    names = np.array(["Adelie", "Chinstrap", "Gentoo"])
+    assert (names[probabilities.argmax(axis=1)] == table["species"]).all()
+
+
+def test_reordered_and_further_columns_change_nothing(tmp_path, penguins, penguins_path, model_file):
+    changed = penguins[sorted(penguins.columns)].drop(columns="species").assign(remark="x")
+    changed.to_csv(tmp_path / "t.csv")
+    assert succeed("predict", model_file, tmp_path / "t.csv") == succeed("predict", model_file, penguins_path)
+
+
+def test_codes_are_text_when_they_were_text_in_training(tmp_path):
+    table = write(tmp_path / "t.csv", "code,y\n" + "007,a\n08x,b\n" * 20)
+    succeed("train", table, "--target", "y", "--out", tmp_path / "m", "--learning-rate", 0.1, "--epochs", 20)
+    later = write(tmp_path / "later.csv", "code\n007\n")
+    assert succeed("predict", tmp_path / "m", later).splitlines() == ["y", "a"]
+
+
+def test_what_cannot_be_predicted(tmp_path, penguins, penguins_path, houses, model_file):
+    penguins.drop(columns=["sex", "year"]).to_csv(tmp_path / "lacking.csv", index=False)
+    said = fail("predict", model_file, tmp_path / "lacking.csv")
+    assert said == "the table lacks columns 'sex', 'year', seen in training."
+
+    penguins.assign(body_mass_g="heavy").to_csv(tmp_path / "text.csv", index=False)
+    said = fail("predict", model_file, tmp_path / "text.csv")
+    assert said == "column 'body_mass_g' must hold numbers, got 'heavy' in row 0"
+
+    penguins.iloc[:0].to_csv(tmp_path / "empty.csv", index=False)
+    assert fail("predict", model_file, tmp_path / "empty.csv").endswith("the table has no rows to predict")
+
+    assert (
+        fail("predict", tmp_path / "none", penguins_path) == f"{tmp_path / 'none'}: No such file or directory"
+    )
+    said = fail("predict", penguins_path, penguins_path)
+    assert said.startswith(f"cannot load the model '{penguins_path}': it is not a safetensors file")
+
+    model_file.write_bytes(model_file.read_bytes()[:-1])
+    assert fail("predict", model_file, penguins_path).startswith(f"cannot load the model '{model_file}'")
+
+    numbers = tmp_path / "numbers"
+    succeed("train", houses, "--target", "price", "--out", numbers, *QUICK)
+    assert "predicts numbers, which have no probabilities" in fail("predict", numbers, houses, "--proba")
+
+
+def test_a_failed_prediction_leaves_the_old_file(tmp_path, penguins, model_file):
+    penguins.drop(columns="sex").to_csv(tmp_path / "lacking.csv", index=False)
+    out = write(tmp_path / "predictions.csv", "old")
+    fail("predict", model_file, tmp_path / "lacking.csv", "--out", out)
+    assert out.read_text() == "old"
+
+
+# ------------------------------------------------------------------------------------------- general
+
+
+def test_help_and_version():
+    assert "train" in succeed("--help")
+    assert "--target" in succeed("train", "--help")
+    assert "--proba" in succeed("predict", "--help")
+    name, number = succeed("--version").split()
+    assert name == "chainrule"
+    assert number.count(".") == 2
+
+
+def test_help_loads_nothing_heavy():
+    heavy = ["matplotlib", "numba", "pandas", "scipy", "sklearn"]
+    code = f"import sys, chainrule.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_the_module_can_be_run(tmp_path):
+    command = [sys.executable, "-m", "chainrule", "train", str(tmp_path / "none.csv"), "--target", "x"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == f"chainrule: {tmp_path / 'none.csv'}: No such file or directory\n"
