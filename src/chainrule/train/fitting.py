@@ -1,0 +1,314 @@
+"""``fit``: what a person wants around the loop.
+
+Validation, early stopping that restores the best weights, schedules, a history, a progress bar, a time
+limit, and an interrupt that loses nothing.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from chainrule.execution import Examples, Penalty, prepare
+from chainrule.functions import get_loss
+from chainrule.nn import Module
+from chainrule.optim import Optimizer, make_optimizer, make_schedule
+from chainrule.plan import LossTerm, Plan, flatten, lower, store
+from chainrule.train.history import History
+from chainrule.train.loop import Trainer, make_executor
+from chainrule.train.metrics import metric_functions
+from chainrule.train.options import EarlyStopping, EpochEvent, FitOptions, read_options
+from chainrule.train.progress import EpochProgress
+from chainrule.train.weighting import weighted_examples
+
+__all__ = ["fit", "predict"]
+
+
+def fit(
+    module: Module,
+    X: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: str | Optimizer = "adam",
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: Any = None,
+    **options: Any,
+) -> History:
+    """Train a module on data.
+
+    Parameters
+    ----------
+    module : Module
+        Changed in place: it ends with the trained weights, in evaluation mode.
+    X : array-like or sparse matrix of shape (n, d)
+    y : array-like
+        (n,) class indices or values, or (n, n_outputs).
+    loss : str or loss module
+        ``"softmax_cross_entropy"``, ``nn.CrossEntropyLoss()``, ...
+    optimizer : str or Optimizer
+        "sgd", "adam", "adamw", or an object such as ``optim.Adam(lr=3e-4)``.
+    epochs, batch_size : int
+    validation : (X, y) or (X, y, weights) or float, optional
+        Data to measure on after each epoch; a share of the rows to hold out for it.
+    **options
+        See ``FitOptions``.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument does not fit; the message names it.
+
+    Notes
+    -----
+    Ctrl-C ends the training cleanly: the module keeps the best weights so far and the history says
+    ``"interrupted"``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from chainrule import nn
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1))
+    >>> history = fit(net, X / 16, y, loss=nn.CrossEntropyLoss(), epochs=20, validation=0.2,
+    ...               metrics=["accuracy"], verbose=0)
+    >>> history.stopped, history["accuracy"][-1] > 0.9
+    ('finished', True)
+    """
+    return _Fitting(module, loss, make_optimizer(optimizer), read_options(options)).run(
+        X, y, epochs=_count("epochs", epochs), batch_size=_count("batch_size", batch_size), validation=validation
+    )
+
+
+def predict(module: Module, X: Any, *, executor: str = "engine", n_jobs: int | None = None) -> np.ndarray:
+    """Raw outputs (n, n_outputs) of a module in evaluation mode, computed by an executor.
+
+    Examples
+    --------
+    >>> from chainrule import nn
+    >>> net = nn.Sequential(nn.Linear(2, 1, bias=False))
+    >>> net.load_state_dict({"0.weight": [[1.0, -1.0]]})
+    IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+    >>> predict(net, [[3.0, 1.0]])
+    array([[2.]], dtype=float32)
+    """
+    plan = lower(module, LossTerm("half_squared_error"))
+    parameters, buffers = _vectors(module, plan, _module_dtype(module))
+    examples = prepare(plan, X, np.zeros((_n_rows(X), plan.n_outputs)), dtype=parameters.dtype)
+    result: np.ndarray = make_executor(executor, plan, parameters, buffers, n_jobs).predict(examples.X)
+    return result
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number, at least 1; got {value!r}")
+    return int(value)
+
+
+def _n_rows(X: Any) -> int:
+    shape = getattr(X, "shape", None)
+    return int(shape[0]) if shape else len(X)
+
+
+def _module_dtype(module: Module) -> Any:
+    return next((array.dtype for array in module.parameters()), np.dtype(np.float32))
+
+
+def _vectors(module: Module, plan: Plan, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    state = module.state_dict()
+    return flatten(state, plan.parameters, dtype), flatten(state, plan.buffers, dtype)
+
+
+class _Fitting:
+    """One call of ``fit``."""
+
+    def __init__(self, module: Module, loss: Any, optimizer: Optimizer, options: FitOptions) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(f"module must be a Module of chainrule.nn; got {type(module).__name__}")
+        self.module = module
+        self.loss = loss
+        self.optimizer = optimizer
+        self.options = options
+        self.plan = lower(module, loss)
+        self.dtype = np.dtype(options.dtype or _module_dtype(module))
+        self.record = get_loss(self.plan.loss.name)
+        self.metrics = metric_functions(options.metrics)
+        self.random = np.random.default_rng(options.seed)
+
+    def run(self, X: Any, y: Any, *, epochs: int, batch_size: int, validation: Any) -> History:
+        """Train, and give the module the weights of the epoch to keep."""
+        examples, held_out = self._data(X, y, validation)
+        parameters, buffers = _vectors(self.module, self.plan, self.dtype)
+        options = self.options
+        executor = make_executor(options.executor, self.plan, parameters, buffers, options.n_jobs)
+        trainer = Trainer(
+            executor,
+            examples,
+            self.optimizer,
+            min(batch_size, len(examples)),
+            penalty=Penalty(options.l2, options.l1),
+            clip_norm=options.clip_norm,
+            seed=options.seed,
+            telemetry_every=options.telemetry_every,
+        )
+        history = History(executor=executor.name)
+        keeper = _BestKeeper(options.stopping, held_out is not None, executor)
+        self.module.train()
+        try:
+            with EpochProgress(epochs, options.verbose) as progress:
+                history.stopped = self._epochs(trainer, held_out, epochs, history, keeper, progress)
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+        finally:
+            keeper.restore(history)
+            store(self.plan, self.module, parameters, buffers)
+            self.module.eval()
+        return history
+
+    def _data(self, X: Any, y: Any, validation: Any) -> tuple[Examples, Examples | None]:
+        options = self.options
+        weights = options.sample_weight
+        if validation is None:
+            return self._examples(X, y, weights, "", options.class_weight), None
+        if isinstance(validation, int | float) and not isinstance(validation, bool):
+            return self._split(X, y, weights, float(validation))
+        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
+            raise ValueError("validation must be (X, y), (X, y, weights) or a share of the rows between 0 and 1")
+        held_out = self._examples(*validation[:2], validation[2] if len(validation) == 3 else None, "validation ")
+        return self._examples(X, y, weights, "", options.class_weight), held_out
+
+    def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Examples, Examples]:
+        """Hold out a random share of the rows."""
+        everything = self._examples(X, y, weights, "", self.options.class_weight)
+        n = len(everything)
+        n_held_out = round(share * n)
+        if not 0 < share < 1 or not 0 < n_held_out < n:
+            raise ValueError(f"validation must leave rows on both sides: a share of {share} of {n} rows does not")
+        rows = self.random.permutation(n)
+
+        def take(part: np.ndarray) -> Examples:
+            chosen = None if everything.weights is None else everything.weights[part]
+            return Examples(everything.X[part], everything.y[part], chosen)
+
+        return take(rows[n_held_out:]), take(rows[:n_held_out])
+
+    def _examples(self, X: Any, y: Any, weights: Any, name: str, class_weight: Any = None) -> Examples:
+        return weighted_examples(
+            self.plan, self.loss, X, y, weights, class_weight, dtype=self.dtype, name=name
+        )
+
+    def _epochs(
+        self,
+        trainer: Trainer,
+        held_out: Examples | None,
+        epochs: int,
+        history: History,
+        keeper: "_BestKeeper",
+        progress: EpochProgress,
+    ) -> str:
+        """Run epochs until there is a reason to stop; returns it."""
+        options = self.options
+        schedule = make_schedule(options.schedule)
+        n, steps = len(trainer.examples), trainer.steps_per_epoch
+        began = time.monotonic()
+        deadline = np.inf if options.max_time is None else began + options.max_time
+        for epoch in range(1, epochs + 1):
+            order = self.random.permutation(n).astype(np.int64) if options.shuffle else None
+            numbers = np.arange(trainer.step, trainer.step + steps)
+            rates = self.optimizer.lr * schedule.factors(numbers, epochs * steps, steps)
+            report = trainer.epoch(order, rates, deadline)
+            record = {
+                "epoch": epoch,
+                "loss": report.loss / report.n_rows,
+                "penalty": report.penalty / report.n_rows,
+                "learning_rate": float(rates[-1]),
+                "seconds": time.monotonic() - began,
+                **self._measure(trainer, held_out),
+            }
+            history.epochs.append(record)
+            if options.telemetry_every:
+                history.telemetry.append(report)
+            progress.advance(record)
+            improved = keeper.see(record)
+            if self._callbacks_stop(trainer, record, history, report):
+                return "callback"
+            if not np.isfinite(record["loss"]):
+                return "not finite"
+            if keeper.should_stop:
+                return "early stopping"
+            if schedule.epoch_ended(improved):
+                return "learning rate"
+            if time.monotonic() >= deadline:
+                return "time limit"
+        return "finished"
+
+    def _measure(self, trainer: Trainer, held_out: Examples | None) -> dict[str, float]:
+        """Validation loss and metrics, of the validation data where there is any."""
+        row = {}
+        if held_out is not None:
+            row["validation_loss"] = trainer.executor.loss(held_out)
+        if self.metrics:
+            data = trainer.examples if held_out is None else held_out
+            prediction = self.record.link(trainer.executor.predict(data.X))
+            for name, metric in self.metrics.items():
+                row[name] = float(metric(data.y, prediction))
+        return row
+
+    def _callbacks_stop(self, trainer: Trainer, record: dict, history: History, report: Any) -> bool:
+        callbacks = list(self.options.callbacks)
+        if not callbacks:
+            return False
+        store(self.plan, self.module, trainer.executor.parameters, trainer.executor.buffers)
+        event = EpochEvent(
+            int(record["epoch"]), record, history, self.module, report if self.options.telemetry_every else None
+        )
+        return any([callback(event) for callback in callbacks])  # every callback hears of every epoch
+
+
+class _BestKeeper:
+    """Watches one column of the history and keeps the weights of its best epoch."""
+
+    def __init__(self, stopping: EarlyStopping | None, validated: bool, executor: Any) -> None:
+        self._executor = executor
+        self._patience = stopping.patience if stopping else None
+        self._min_delta = stopping.min_delta if stopping else 0.0
+        self._restores = stopping is not None or validated
+        automatic = "validation_loss" if validated else "loss"
+        self.monitor = stopping.monitor if stopping and stopping.monitor != "auto" else automatic
+        self._best = np.inf
+        self._best_epoch = 0
+        self._stale = 0
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
+
+    def see(self, record: dict[str, float]) -> bool:
+        """Note an epoch; whether it improved."""
+        if self.monitor not in record:
+            raise ValueError(f"early_stopping monitors {self.monitor!r}, which is not among {', '.join(record)}")
+        value = record[self.monitor]
+        improved = value < self._best - self._min_delta
+        if value < self._best:
+            self._best = value
+            self._best_epoch = int(record["epoch"])
+            if self._restores:
+                self._kept = self._executor.parameters.copy(), self._executor.buffers.copy()
+        self._stale = 0 if improved else self._stale + 1
+        return improved
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether patience has run out."""
+        return self._patience is not None and self._stale >= self._patience
+
+    def restore(self, history: History) -> None:
+        """Put the best weights back, and say in the history which epoch's they are."""
+        if self._restores and self._kept is not None:
+            self._executor.parameters[:], self._executor.buffers[:] = self._kept
+            history.best_epoch = self._best_epoch
+            history.monitor = self.monitor
+        else:
+            history.best_epoch = len(history)

@@ -1,0 +1,139 @@
+"""The loop beneath every training: epochs on an executor, in stretches of about a tenth of a second.
+
+A stretch is one crossing into compiled code. It is long enough that the crossing costs nothing and
+short enough that an interrupt or a time limit is answered soon; where it ends does not change a bit of
+the result.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine import EngineExecutor
+from chainrule.engine.threads import available_processors
+from chainrule.execution import Examples, Executor, Instructions, Penalty, Report
+from chainrule.optim import Optimizer
+from chainrule.plan import Plan
+from chainrule.reference import ReferenceExecutor
+
+__all__ = ["EXECUTORS", "Trainer", "make_executor"]
+
+EXECUTORS: dict[str, type] = {"engine": EngineExecutor, "reference": ReferenceExecutor}
+
+# How long one stretch of steps should take, in seconds.
+STRETCH_SECONDS = 0.1
+
+
+@dataclass
+class Trainer:
+    """Epochs of training on one executor: the optimizer's state and the count of steps.
+
+    Attributes
+    ----------
+    executor, examples, optimizer, batch_size, penalty, clip_norm, seed, telemetry_every
+        See ``chainrule.execution.Instructions``.
+    state : ndarray of shape (2, n_parameters)
+        The optimizer's moments.
+    step : int
+        Steps taken so far.
+    """
+
+    executor: Executor
+    examples: Examples
+    optimizer: Optimizer
+    batch_size: int
+    penalty: Penalty = field(default_factory=Penalty)
+    clip_norm: float = 0.0
+    seed: int = 0
+    telemetry_every: int = 0
+    step: int = 0
+    state: np.ndarray = field(init=False)
+    _stretch: int = field(default=16, init=False)
+
+    def __post_init__(self) -> None:
+        self.state = np.zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the examples."""
+        return -(-len(self.examples) // self.batch_size)
+
+    def epoch(self, order: np.ndarray | None, rates: np.ndarray, deadline: float = np.inf) -> Report:
+        """One pass over the examples.
+
+        Parameters
+        ----------
+        order : ndarray of int64 or None
+            Rows in the order in which to visit them; None for the natural one.
+        rates : ndarray of shape (steps_per_epoch,)
+            Learning rate of each step.
+        deadline : float
+            Time (``time.monotonic``) after which no further stretch is begun; the report then covers
+            fewer rows than there are.
+        """
+        n = len(self.examples)
+        reports: list[Report] = []
+        done = 0
+        while done < len(rates) and (not reports or time.monotonic() < deadline):
+            count = min(self._stretch, len(rates) - done)
+            rows = slice(done * self.batch_size, min(n, (done + count) * self.batch_size))
+            whole = count == len(rates)
+            if order is None and not whole:
+                order = np.arange(n, dtype=np.int64)
+            started = time.perf_counter()
+            reports.append(
+                self.executor.run(
+                    self.examples,
+                    Instructions(
+                        order=None if order is None else order[rows],
+                        batch_size=self.batch_size,
+                        rule=self.optimizer.rule,
+                        coefficients=self.optimizer.coefficients(rates[done : done + count], self.step),
+                        state=self.state,
+                        penalty=self.penalty,
+                        clip_norm=self.clip_norm,
+                        decay_all=self.optimizer.decay_all,
+                        first_step=self.step,
+                        seed=self.seed,
+                        telemetry_every=self.telemetry_every,
+                    ),
+                )
+            )
+            elapsed = time.perf_counter() - started
+            self._stretch = max(1, int(count * min(4.0, max(0.25, STRETCH_SECONDS / max(elapsed, 1e-9)))))
+            self.step += count
+            done += count
+        return _merged(reports)
+
+
+def _merged(reports: list[Report]) -> Report:
+    return Report(
+        loss=sum(report.loss for report in reports),
+        penalty=sum(report.penalty for report in reports),
+        n_rows=sum(report.n_rows for report in reports),
+        n_steps=sum(report.n_steps for report in reports),
+        telemetry_steps=np.concatenate([report.telemetry_steps for report in reports]),
+        operations=np.concatenate([report.operations for report in reports]),
+        slots=np.concatenate([report.slots for report in reports]),
+    )
+
+
+def make_executor(name: str, plan: Plan, parameters: np.ndarray, buffers: np.ndarray, n_jobs: Any = None) -> Any:
+    """The executor of this name for a plan; ``n_jobs`` as in scikit-learn, None for the engine's choice."""
+    if name not in EXECUTORS:
+        raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {name!r}")
+    if name == "engine":
+        return EngineExecutor(plan, parameters, buffers, n_threads=_threads(n_jobs))
+    return EXECUTORS[name](plan, parameters, buffers)
+
+
+def _threads(n_jobs: int | None) -> int | None:
+    if n_jobs is None:
+        return None
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0: give a number of threads, -1 for all, or None")
+    if n_jobs < 0:
+        return max(1, available_processors() + 1 + n_jobs)
+    return int(n_jobs)

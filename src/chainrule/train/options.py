@@ -1,0 +1,145 @@
+"""The options of ``fit``, and the events its callbacks see."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from chainrule.execution import Report
+from chainrule.nn import Module
+from chainrule.optim import Schedule
+from chainrule.train.history import History
+
+__all__ = ["EarlyStopping", "EpochEvent", "FitOptions", "read_options"]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when nothing has improved for a while, and go back to the best weights.
+
+    Attributes
+    ----------
+    patience : int
+        Epochs without improvement to wait for.
+    min_delta : float
+        What counts as an improvement.
+    monitor : str
+        Column of the history, less is better; ``"auto"`` is the validation loss where there is one,
+        else the training loss.
+    """
+
+    patience: int = 10
+    min_delta: float = 0.0
+    monitor: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience must be at least 1 epoch; got {self.patience}")
+
+
+@dataclass
+class EpochEvent:
+    """What a callback is told after each epoch; returning True from it ends the training.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    record : dict
+        This epoch's row of the history.
+    history : History
+    module : Module
+        With this epoch's weights.
+    report : Report or None
+        This epoch's telemetry, where it was asked for.
+    """
+
+    epoch: int
+    record: dict[str, float]
+    history: History
+    module: Module
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What ``fit`` takes beyond its own arguments, each by keyword.
+
+    Attributes
+    ----------
+    sample_weight : array-like of shape (n,), optional
+        Weight of each example; a batch's loss is its weighted mean.
+    class_weight : "balanced", dict or array-like, optional
+        Weight of each class, for class-index targets.
+    l2, l1 : float
+        Penalties ½ l2 ‖W‖² and l1 Σ|w| on the weights.
+    clip_norm : float
+        Scale the gradient to this global norm where it is larger; 0 for none.
+    schedule : str or Schedule
+        "constant", "invscaling", "adaptive", "step", "cosine" or "one_cycle".
+    shuffle : bool
+        Visit the rows in a new random order each epoch.
+    seed : int
+        Of the shuffling, the dropout masks and the validation split. One seed, one result.
+    early_stopping : bool, int or EarlyStopping
+        True for the defaults, a number for the patience.
+    max_time : float, optional
+        Seconds after which training stops.
+    metrics : sequence of str or callable
+        Computed each epoch on the validation data, or on the training data where there is none:
+        "accuracy", "r2", "mean_absolute_error", "root_mean_squared_error", or ``f(y, prediction)``.
+    callbacks : sequence of callable
+        Called with an ``EpochEvent`` after each epoch; returning True ends the training.
+    verbose : int
+        1 shows a progress bar where the output is a terminal, 0 nothing.
+    executor : str
+        "engine" (compiled) or "reference" (the textbook, slow).
+    n_jobs : int, optional
+        Threads of the engine. The result does not depend on it.
+    dtype : float32 or float64, optional
+        Of the computation; the module's own by default.
+    telemetry_every : int
+        Measure every layer at each so many steps; 0 for never.
+    """
+
+    sample_weight: Any = None
+    class_weight: Any = None
+    l2: float = 0.0
+    l1: float = 0.0
+    clip_norm: float = 0.0
+    schedule: str | Schedule = "constant"
+    shuffle: bool = True
+    seed: int = 0
+    early_stopping: bool | int | EarlyStopping = False
+    max_time: float | None = None
+    metrics: Iterable[str | Callable] = ()
+    callbacks: Iterable[Callable[[EpochEvent], Any]] = ()
+    verbose: int = 1
+    executor: str = "engine"
+    n_jobs: int | None = None
+    dtype: Any = None
+    telemetry_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("l2", "l1", "clip_norm", "telemetry_every"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
+        if self.max_time is not None and not self.max_time > 0:
+            raise ValueError(f"max_time must be a positive number of seconds; got {self.max_time!r}")
+
+    @property
+    def stopping(self) -> EarlyStopping | None:
+        """The early stopping asked for, if any."""
+        if isinstance(self.early_stopping, EarlyStopping):
+            return self.early_stopping
+        if self.early_stopping is True:
+            return EarlyStopping()
+        return EarlyStopping(patience=self.early_stopping) if self.early_stopping else None
+
+
+def read_options(options: dict[str, Any]) -> FitOptions:
+    """Keyword arguments as FitOptions; TypeError names one that is not among them."""
+    known = [one.name for one in fields(FitOptions)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise TypeError(f"fit got an unknown option {unknown[0]!r}; it takes {', '.join(known)}")
+    return FitOptions(**options)
