@@ -71,7 +71,7 @@ test-sklearn: $(INSTALLED)
 	$(BIN)/python -m pytest tests/estimators/test_sklearn_suite.py
 
 bench: $(ENVIRONMENT)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

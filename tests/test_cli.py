@@ -159,11 +159,12 @@ def test_options_reach_the_network(tmp_path, penguins_path):
     assert model.information["rows"] == {"training": 172, "test": 172, "without target": 0}
 
 
-def test_many_rows_switch_early_stopping_on(tmp_path, rng):
-    x = rng.normal(size=1500)
+@pytest.mark.parametrize(("n_rows", "stops_early"), [(60, False), (200, True)])
+def test_a_validation_part_says_when_to_stop_if_there_are_enough_rows(tmp_path, rng, n_rows, stops_early):
+    x = rng.normal(size=n_rows)
     pd.DataFrame({"x": x, "y": np.where(x > 0, "up", "down")}).to_csv(tmp_path / "t.csv", index=False)
     succeed("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m", *QUICK)
-    assert load_model(tmp_path / "m").estimator.early_stopping is True
+    assert load_model(tmp_path / "m").estimator.early_stopping is stops_early
 
 
 def test_names_in_brackets_are_shown_as_they_are(tmp_path, rng):
@@ -252,6 +253,14 @@ def test_an_option_that_cannot_be_followed(tmp_path, penguins_path, options, mes
     said = fail("train", penguins_path, "--target", "species", "--out", tmp_path / "m", *options)
     assert said.startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_that_diverges_saves_nothing(tmp_path, houses):
+    out = tmp_path / "m"
+    result = run("train", houses, "--target", "price", "--out", out, "--learning-rate", "1e30")
+    assert result.exit_code == 2
+    assert result.stderr == "chainrule: the training diverged: try a smaller --learning-rate\n"
+    assert not out.exists()
 
 
 def test_an_unknown_activation_is_named(tmp_path, penguins_path):

@@ -38,8 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-# With fewer training rows than this, a validation part would be too small to say when to stop.
-_EARLY_STOPPING_ROWS = 1000
+# With fewer training rows than this, a tenth of them is too few to say when to stop.
+_EARLY_STOPPING_ROWS = 100
 # Columns and notes that are listed before the rest is only counted.
 _MOST_LISTED = 20
 
@@ -251,6 +251,8 @@ def _fit(problem: _Problem, settings: _Settings) -> tuple[Any, float]:
         batch_size=min(settings.batch_size or int(np.clip(len(X) // 20, 16, 256)), len(X)),
         max_iter=settings.epochs,
         early_stopping=len(X) >= _EARLY_STOPPING_ROWS and _validation_can_be_split_off(y, classify),
+        # By the loss, because the accuracy on a few rows goes up and down in steps.
+        scoring="loss",
         random_state=settings.seed,
         dtype="float32",
         # A price of 300,000 is as easy to learn as one of 0.3 once it is standardised.
@@ -259,8 +261,13 @@ def _fit(problem: _Problem, settings: _Settings) -> tuple[Any, float]:
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with Console(stderr=True).status(f"Training on {len(X):,} rows"):
-            estimator.fit(X, y)
+        with Console(stderr=True).status(f"Training on {len(X):,} rows") as status:
+            try:
+                estimator.set_callbacks(_EpochStatus(status.update)).fit(X, y)
+            except ValueError as error:
+                if "non-finite" not in str(error):
+                    raise
+                raise ValueError("the training diverged: try a smaller --learning-rate") from error
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
             note = f"the loss was still falling after {settings.epochs} epochs: more --epochs may help"
@@ -268,6 +275,21 @@ def _fit(problem: _Problem, settings: _Settings) -> tuple[Any, float]:
             note = " ".join(str(warning.message).split())
         problem.notes.append(note)
     return estimator, time.perf_counter() - started
+
+
+class _EpochStatus:
+    """Shows the course of the training; a callback by scikit-learn's protocol."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.show = show
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Nothing to do; the protocol asks for the method."""
+
+    teardown = on_fit_task_begin = setup
+
+    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+        self.show(f"Epoch {estimator.n_iter_} of at most {estimator.max_iter}: loss {estimator.loss_:.4g}")
 
 
 def _validation_can_be_split_off(y: np.ndarray, classify: bool) -> bool:
