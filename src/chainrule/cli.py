@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -158,11 +159,10 @@ def train(  # noqa: PLR0913 - one parameter an option
 
     if not 0 < test_size < 1:
         raise ValueError(f"--test-size must be between 0 and 1, got {test_size:g}")
-    if not 0 < learning_rate < float("inf"):
+    if not 0 < learning_rate < inf:
         raise ValueError(f"--learning-rate must be a positive number, got {learning_rate:g}")
-    settings = _Settings(
-        _hidden_layers(hidden), epochs, batch_size, learning_rate, activation, test_size, seed
-    )
+    layers = _hidden_layers(hidden)
+    settings = _Settings(layers, epochs, batch_size, learning_rate, activation, test_size, seed)
     _check_output(out, data)
     frame, notes = read_table(data)
     problem = _prepare(_without(frame, drop or []), target, task, settings)
@@ -264,10 +264,13 @@ def _fit(problem: _Problem, settings: _Settings) -> tuple[Any, float]:
         with Console(stderr=True).status(f"Training on {len(X):,} rows") as status:
             try:
                 estimator.set_callbacks(_EpochStatus(status.update)).fit(X, y)
+                diverged = not isfinite(estimator.loss_)
             except ValueError as error:
-                if "non-finite" not in str(error):
+                diverged = "non-finite" in str(error)
+                if not diverged:
                     raise
-                raise ValueError("the training diverged: try a smaller --learning-rate") from error
+    if diverged:
+        raise ValueError("the training diverged: try a smaller --learning-rate")
     for warning in caught:
         if issubclass(warning.category, ConvergenceWarning):
             note = f"the loss was still falling after {settings.epochs} epochs: more --epochs may help"
@@ -288,8 +291,10 @@ class _EpochStatus:
 
     teardown = on_fit_task_begin = setup
 
-    def on_fit_task_end(self, estimator: Any, context: Any) -> None:
+    def on_fit_task_end(self, estimator: Any, context: Any) -> bool:
+        """Show the epoch; True, which ends the training, once the loss is no number."""
         self.show(f"Epoch {estimator.n_iter_} of at most {estimator.max_iter}: loss {estimator.loss_:.4g}")
+        return not isfinite(estimator.loss_)
 
 
 def _validation_can_be_split_off(y: np.ndarray, classify: bool) -> bool:
@@ -301,15 +306,12 @@ def _validation_can_be_split_off(y: np.ndarray, classify: bool) -> bool:
 def _report(problem: _Problem, settings: _Settings, estimator: Any, seconds: float) -> dict[str, Any]:
     """What was learned from what, and how well: the object that --json prints."""
     metrics, baseline = _evaluate(problem, estimator)
+    n_training, n_test, n_without = len(problem.training), len(problem.testing), problem.n_without_target
     return {
         "task": problem.task,
         "target": problem.target,
         **({"classes": estimator.classes_.tolist()} if problem.classify else {}),
-        "rows": {
-            "training": len(problem.training),
-            "test": len(problem.testing),
-            "without target": problem.n_without_target,
-        },
+        "rows": {"training": n_training, "test": n_test, "without target": n_without},
         "columns": problem.columns,
         "network": {
             "layers": [problem.X.shape[1], *settings.hidden, estimator.n_outputs_],
@@ -427,10 +429,8 @@ def _without(frame: pd.DataFrame, drop: list[str]) -> pd.DataFrame:
 
     unknown = [name for name in drop if name not in frame.columns]
     if unknown:
-        hint = near_match(unknown[0], frame.columns)
-        raise ValueError(
-            f"--drop: the table has no column {unknown[0]!r}{hint} Its columns: {listed(frame.columns)}"
-        )
+        missing = f"{unknown[0]!r}{near_match(unknown[0], frame.columns)}"
+        raise ValueError(f"--drop: the table has no column {missing} Its columns: {listed(frame.columns)}")
     return frame.drop(columns=drop)
 
 
