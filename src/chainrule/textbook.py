@@ -59,7 +59,7 @@ def backprop(
     >>> b = [np.zeros(2), np.zeros(2)]
     >>> grad_W, grad_b = backprop(X, [0, 1], W, b, ["tanh"])
     >>> grad_b[1].round(4)
-    array([-0.0432,  0.0432])
+    array([-0.0336,  0.0336])
     """
     X, weights, biases, names = _checked_network(X, weights, biases, activations)
     targets = _one_hot_columns(y, len(biases[-1]), X.shape[1])

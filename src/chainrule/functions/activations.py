@@ -385,7 +385,7 @@ _RECORDS = (
 
 ACTIVATIONS: dict[str, Activation] = {record.name: record for record in _RECORDS}
 
-_ALIASES = {"swish": "silu", "logistic": "sigmoid", "linear": "identity"}
+ALIASES = {"swish": "silu", "logistic": "sigmoid", "linear": "identity"}
 
 
 def get_activation(name: str) -> Activation:
@@ -411,4 +411,4 @@ def get_activation(name: str) -> Activation:
     >>> get_activation("swish").formula
     'z sigmoid(z)'
     """
-    return lookup("activation", name, ACTIVATIONS, _ALIASES)
+    return lookup("activation", name, ACTIVATIONS, ALIASES)

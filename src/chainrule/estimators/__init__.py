@@ -1,0 +1,6 @@
+"""Estimators for scikit-learn: MLPClassifier and MLPRegressor."""
+
+from chainrule.estimators.classifier import MLPClassifier
+from chainrule.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
