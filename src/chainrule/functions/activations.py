@@ -228,7 +228,8 @@ def _scalar_selu_derivative(z, h, alpha):
 
 
 def _softplus(z, alpha):
-    return np.logaddexp(0, z).astype(z.dtype)
+    # Not logaddexp, which warns of a NaN that is only passed on.
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 
 def _softplus_derivative(z, alpha):
@@ -294,12 +295,12 @@ def _scalar_silu_derivative(z, h, alpha):
 
 
 def _mish(z, alpha):
-    return (z * np.tanh(np.logaddexp(0, z))).astype(z.dtype)
+    return z * np.tanh(_softplus(z, alpha))
 
 
 def _mish_derivative(z, alpha):
-    gate = np.tanh(np.logaddexp(0, z))
-    return (gate + z * (1 - gate * gate) * special.expit(z)).astype(z.dtype)
+    gate = np.tanh(_softplus(z, alpha))
+    return gate + z * (1 - gate * gate) * special.expit(z)
 
 
 def _scalar_mish(z, alpha):

@@ -158,8 +158,10 @@ def _smoothed(z, y, label_smoothing):
 
 
 def _softmax_cross_entropy(z, y, setting=0.0):
-    # −Σ t log ŷ with log ŷ = z − logsumexp(z): no logarithm of an underflowed probability.
-    negative_log = special.logsumexp(z, axis=1, keepdims=True) - z
+    # −Σ t log ŷ with log ŷ = z − log Σ eᶻ: no logarithm of an underflowed probability. The row's
+    # maximum comes off both terms before they are subtracted, or large ones would cancel.
+    shifted = z - z.max(axis=1, keepdims=True)
+    negative_log = np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
     return (_smoothed(z, y, setting) * negative_log).sum(axis=1)
 
 
@@ -219,8 +221,10 @@ def _softmax_class_row(z, label, slope, setting):
 
 
 def _binary_cross_entropy(z, y, setting=0.0):
-    # −y log σ(z) − (1 − y) log(1 − σ(z)) = softplus(z) − y z
-    return (np.logaddexp(0, z) - y * z).sum(axis=1)
+    # −y log σ(z) − (1 − y) log(1 − σ(z)) = log(1 + eᶻ) − y z = max(z, 0) − y z + log(1 + e^{−|z|}),
+    # without subtracting two large numbers where y is 1 and z is large.
+    hinge = np.where(z > 0, z * (1 - y), -y * z)
+    return (hinge + np.log1p(np.exp(-np.abs(z)))).sum(axis=1)
 
 
 def _binary_cross_entropy_gradient(z, y, setting=0.0):
@@ -230,7 +234,6 @@ def _binary_cross_entropy_gradient(z, y, setting=0.0):
 def _binary_cross_entropy_element(z, y, setting):
     decay = math.exp(-abs(z))
     probability = 1.0 / (1.0 + decay) if z >= 0.0 else decay / (1.0 + decay)
-    # max(z, 0) − y z, without subtracting two large numbers where y is 1 and z is large
     hinge = z * (1.0 - y) if z > 0.0 else -y * z
     return hinge + math.log1p(decay), probability - y
 
@@ -349,7 +352,8 @@ _RECORDS = (
     ),
     Loss(
         "huber", "sum r^2/2 if |r| <= delta else delta (|r| - delta/2), r = z - y",
-        r"\sum \begin{cases} \tfrac12 r^2 & |r| \le \delta \\ \delta(|r| - \tfrac12\delta) & |r| > \delta \end{cases}",
+        r"\sum \begin{cases} \tfrac12 r^2 & |r| \le \delta \\"
+        r" \delta(|r| - \tfrac12\delta) & |r| > \delta \end{cases}",
         "clip(z - y, -delta, delta)", r"\mathrm{clip}(z - y, -\delta, \delta)",
         _huber, _huber_gradient, "identity", _identity_link, _dense_targets,
         "Huber 1964", "delta", 1.0, element=_huber_element,
@@ -395,6 +399,6 @@ def get_loss(name: str) -> Loss:
     >>> loss = get_loss("softmax_cross_entropy")
     >>> z = np.array([[2.0, 0.0, -2.0]])
     >>> loss.gradient(z, np.array([0])).round(4)          # equation (4): softmax(z) - y
-    array([[-0.1326,  0.1173,  0.0159]])
+    array([[-0.1332,  0.1173,  0.0159]])
     """
     return lookup("loss", name, LOSSES, _ALIASES)
