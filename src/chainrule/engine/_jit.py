@@ -39,7 +39,7 @@ from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
-__all__ = ["Kernel", "address_of", "cache_directory", "device", "entry", "with_compiled_helpers"]
+__all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint"]
 
 # Reassociation lets reductions use vectors; contraction lets a·b + c be one instruction.
 FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -51,12 +51,6 @@ _COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; a f
 def device(function: Callable) -> Callable:
     """Compile a function that only compiled functions call."""
     return numba.njit(function, nogil=True, **OPTIONS)
-
-
-@device
-def address_of(array):
-    """Address of an array's first entry, as a signed integer: unsigned ones turn sums into reals."""
-    return np.intp(array.ctypes.data)
 
 
 def entry(function: Callable) -> Any:
@@ -91,19 +85,28 @@ class Kernel:
         return int(self._compiled.address)
 
 
-def with_compiled_helpers(function: Callable, compiled: dict[Callable, Any] | None = None) -> Any:
+def compilable(function: Callable, dtype: Any, compiled: dict[Callable, Any] | None = None) -> Any:
     """Compile a plain function, and every plain function it calls by name, as ``device`` functions.
 
-    The records of ``chainrule.functions`` are ordinary Python and know nothing of Numba; this is
-    where they become compilable.
+    The records of ``chainrule.functions`` are ordinary Python and know nothing of Numba; this is where
+    they become compilable. Their constants take the kernel's dtype: one that stays double would widen,
+    and slow down, a whole loop of floats.
     """
     compiled = {} if compiled is None else compiled
     if function not in compiled:
+        real = np.dtype(dtype).type
+
+        def narrow(value: Any) -> Any:
+            return real(value) if isinstance(value, float) else value
+
         names = dict(function.__globals__)
         for name in function.__code__.co_names:
             if isinstance(names.get(name), python_types.FunctionType):
-                names[name] = with_compiled_helpers(names[name], compiled)
-        twin = python_types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+                names[name] = compilable(names[name], dtype, compiled)
+            elif name in names:
+                names[name] = narrow(names[name])
+        code = function.__code__.replace(co_consts=tuple(narrow(value) for value in function.__code__.co_consts))
+        twin = python_types.FunctionType(code, names, function.__name__, function.__defaults__)
         compiled[function] = device(twin)
     return compiled[function]
 

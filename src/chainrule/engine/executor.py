@@ -1,16 +1,16 @@
 """The engine as an executor: owns the memory of a run and chooses the number of threads."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from chainrule.engine import kernels
-from chainrule.engine._jit import Kernel
-from chainrule.engine.blas import gemm_address, one_blas_thread
-from chainrule.engine.layout import MAX_PANELS, make_tables
-from chainrule.engine.threads import available_processors, new_barrier, pool
-from chainrule.engine.worker import Memory, Task, predict, train
+from chainrule.engine.blas import one_blas_thread
+from chainrule.engine.layout import make_tables
+from chainrule.engine.memory import Workspace, address
+from chainrule.engine.threads import available_processors, pool
+from chainrule.engine.worker import Memory, Task, run
 from chainrule.execution import Examples, Instructions, Penalty, Report
 from chainrule.functions import get_loss
 from chainrule.plan import Plan
@@ -24,12 +24,11 @@ MULTIPLY_ADDS_FOR_THREADS = 4_000_000
 CHUNK = 1024
 
 
-def _aligned(size: int, dtype: Any) -> np.ndarray:
-    """Zeros beginning on a cache line, so that results do not depend on where memory happens to lie."""
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(size * itemsize + 64, dtype=np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset : offset + size * itemsize].view(dtype)
+class _Work(NamedTuple):
+    """A task, and the arrays whose addresses it holds: they must live as long as it does."""
+
+    task: Task
+    arrays: dict[str, Any]
 
 
 class EngineExecutor:
@@ -68,89 +67,48 @@ class EngineExecutor:
         self.dtype = parameters.dtype
         self.n_threads = n_threads
         self._tables = make_tables(plan, self.dtype)
-        self._memory: Memory | None = None
-        self._gradient = np.empty(0, self.dtype)
-        self._previous = np.empty(0, self.dtype)
+        self._workspace: Workspace | None = None
 
-    # -- memory ------------------------------------------------------------------------------------
-
-    def _memory_for(self, n_rows: int, training: bool, state: np.ndarray | None = None) -> Memory:
-        """The arrays of a run with room for ``n_rows``; kept from call to call while they fit."""
-        memory = self._memory
-        if memory is None or memory.capacity < n_rows or (training and memory.deltas.size == 0):
-            memory = self._allocate(n_rows, training)
-        empty = np.empty(0, self.dtype)
-        memory = memory._replace(
-            parameters=self.parameters,
-            buffers=self.buffers,
-            first=empty if state is None else state[0],
-            second=empty if state is None else state[1],
-        )
-        self._memory = memory._replace(first=empty, second=empty)
-        memory.barrier[:] = 0
-        memory.losses[:] = 0
-        memory.penalties[:] = 0
-        memory.norms[:] = 0
-        return memory
-
-    def _allocate(self, n_rows: int, training: bool) -> Memory:
-        tables = self._tables
-        width = int(tables.widths[1:].sum())
-        widest = int(tables.widths.max())
-        n_operations = len(self.plan.operations)
-        if training and self._gradient.size == 0:
-            self._gradient = _aligned(self.plan.n_parameters, self.dtype)
-
-        def new(size: int) -> np.ndarray:
-            return _aligned(size, self.dtype)
-
-        return Memory(
-            parameters=self.parameters, buffers=self.buffers, gradient=self._gradient,
-            first=new(0), second=new(0), previous=self._previous,
-            values=new(n_rows * width), deltas=new(n_rows * width if training else 0),
-            batch=new(n_rows * self.plan.n_inputs), statistics=new(tables.n_statistics),
-            row_statistics=new(n_rows * tables.row_statistics if self.plan.uses("layer_norm") else 0),
-            column_sums=new(widest), column_products=new(widest), row_losses=new(n_rows),
-            losses=np.zeros(1), norms=np.zeros(n_operations * MAX_PANELS),
-            penalties=np.zeros(n_operations * MAX_PANELS),
-            operation_sums=np.zeros((0, n_operations, MAX_PANELS, 5)),
-            slot_sums=np.zeros((0, len(self.plan.parameters), MAX_PANELS, 3)),
-            barrier=new_barrier(), capacity=n_rows, gemm=gemm_address(self.dtype),
-            zero=self.dtype.type(0), one=self.dtype.type(1),
-        )  # fmt: skip
+    def _workspace_for(self, n_rows: int, training: bool) -> Workspace:
+        """A workspace with room for ``n_rows``: the last one, while it is large enough."""
+        workspace = self._workspace
+        if workspace is None or workspace.n_rows < n_rows or (training and not workspace.training):
+            workspace = Workspace(self.plan, self._tables, self.parameters, self.buffers, n_rows, training)
+            self._workspace = workspace
+        return workspace
 
     # -- tasks -------------------------------------------------------------------------------------
 
-    def _loss_kernel(self, classes: bool) -> Kernel:
-        return kernels.loss_rows(get_loss(self.plan.loss.name), classes, self.dtype)
-
-    def _task(self, X: Any, order: np.ndarray | None, batch_size: int, **changes: Any) -> Task:
-        """A task with everything at rest; ``changes`` says what this one does."""
-        sparse = scipy.sparse.issparse(X)
-        empty = np.empty(0, self.dtype)
-        n_rows = X.shape[0]
-        task = Task(
-            X=np.empty((0, self.plan.n_inputs), self.dtype) if sparse else X,
-            sparse_values=X.data if sparse else empty,
-            sparse_columns=X.indices.astype(np.int64) if sparse else np.empty(0, np.int64),
-            sparse_starts=X.indptr.astype(np.int64) if sparse else np.empty(0, np.int64),
-            is_sparse=sparse, targets_address=0, weights=empty,
-            order=np.arange(n_rows, dtype=np.int64) if order is None else order,
-            identity_order=order is None, batch_size=batch_size, coefficients=np.zeros((0, 8), self.dtype),
-            total_weight=0.0, loss_kernel=0, loss_setting=self.dtype.type(self.plan.loss.setting),
-            loss_scale=float(self.plan.loss.scale), update_kernel=0, l2=0.0, l1=0.0, per_example=False,
-            clip_norm=0.0, decay_all=False, training=False, track=False, first_step=0, seed=0,
-            telemetry_every=0,
-        )  # fmt: skip
-        return task._replace(**changes)
-
-    def _with_examples(self, task: Task, examples: Examples) -> Task:
+    def _loss_kernel(self, examples: Examples) -> int:
         classes = examples.y.dtype.kind == "i"
-        return task._replace(
-            targets_address=examples.y.ctypes.data,
-            weights=np.empty(0, self.dtype) if examples.weights is None else examples.weights,
-            loss_kernel=self._loss_kernel(classes).address,
-        )
+        return kernels.loss_rows(get_loss(self.plan.loss.name), classes, self.dtype).address
+
+    def _task(self, examples: Examples, order: np.ndarray | None, batch_size: int, **changes: Any) -> _Work:
+        """A task on these examples with everything at rest; ``changes`` says what this one does."""
+        X = examples.X
+        sparse = scipy.sparse.issparse(X)
+        arrays = {
+            "X": None if sparse else X,
+            "sparse_values": X.data if sparse else None,
+            "sparse_columns": X.indices.astype(np.int64) if sparse else None,
+            "sparse_starts": X.indptr.astype(np.int64) if sparse else None,
+            "targets": examples.y,
+            "weights": examples.weights,
+            "order": np.arange(X.shape[0], dtype=np.int64) if order is None else order,
+            "coefficients": None,
+            "output": None,
+        }
+        arrays.update((name, value) for name, value in changes.items() if name in arrays)
+        settings = {
+            "n_rows": len(arrays["order"]), "identity_order": order is None, "batch_size": batch_size,
+            "total_weight": 0.0, "loss_kernel": 0, "update_kernel": 0,
+            "loss_setting": self.dtype.type(self.plan.loss.setting), "loss_scale": float(self.plan.loss.scale),
+            "l2": 0.0, "l1": 0.0, "per_example": False, "clip_norm": 0.0, "decay_all": False,
+            "training": False, "track": False, "first_step": 0, "seed": 0, "telemetry_every": 0,
+        }  # fmt: skip
+        settings.update((name, value) for name, value in changes.items() if name not in arrays)
+        addresses = {name: address(array) for name, array in arrays.items()}
+        return _Work(Task(**addresses, **settings), arrays)
 
     def _threads_for(self, n_rows: int) -> int:
         """Threads for a step of ``n_rows``: what was asked for, else by the size of the work."""
@@ -159,20 +117,21 @@ class EngineExecutor:
         work = 3 * n_rows * self.plan.multiply_adds
         return available_processors() if work >= MULTIPLY_ADDS_FOR_THREADS else 1
 
-    def _call(self, function: Any, memory: Memory, task: Task, *rest: Any) -> None:
-        """Run a compiled function on the threads of this task, or on this one."""
-        n_threads = self._threads_for(min(task.batch_size, task.order.size))
+    def _call(self, memory: Memory, work: _Work) -> None:
+        """Run a task on its threads, or on this one."""
+        task = work.task
+        n_threads = self._threads_for(min(task.batch_size, task.n_rows))
         with one_blas_thread():
             if n_threads > 1:
                 workers = pool(n_threads)
                 if workers.busy.acquire(blocking=False):
                     try:
-                        workers.run(lambda thread: function(thread, n_threads, self._tables, memory, task, *rest))
+                        workers.run(lambda thread: run(thread, n_threads, self._tables, memory, task))
                         return
                     finally:
                         workers.busy.release()
             # One thread; also where another training holds the pool, since the bits are the same.
-            function(0, 1, self._tables, memory, task, *rest)
+            run(0, 1, self._tables, memory, task)
 
     # -- the executor's methods --------------------------------------------------------------------
 
@@ -180,8 +139,9 @@ class EngineExecutor:
         """Raw outputs z of the network in evaluation mode."""
         output = np.empty((X.shape[0], self.plan.n_outputs), self.dtype)
         batch_size = max(1, min(CHUNK, X.shape[0]))
-        memory = self._memory_for(batch_size, training=False)
-        self._call(predict, memory, self._task(X, None, batch_size), output)
+        memory = self._workspace_for(batch_size, training=False).reset()
+        if len(output):
+            self._call(memory, self._task(Examples(X, np.empty(0)), None, batch_size, output=output))
         return output
 
     def loss(self, examples: Examples) -> float:
@@ -204,21 +164,21 @@ class EngineExecutor:
         n = len(examples)
         batch_size = n if whole else min(CHUNK, n)
         total = float(n if examples.weights is None else examples.weights.sum(dtype=np.float64))
-        memory = self._memory_for(batch_size, training=True)
+        workspace = self._workspace_for(batch_size, training=True)
         gradient = np.zeros(self.plan.n_parameters, self.dtype)
         loss = 0.0
         for start in range(0, n, batch_size):
             rows = slice(start, min(start + batch_size, n))
-            part = Examples(
-                examples.X[rows], examples.y[rows], None if examples.weights is None else examples.weights[rows]
-            )
-            task = self._task(part.X, None, batch_size, total_weight=total, training=training)
-            task = self._with_examples(task, part)._replace(first_step=step, seed=seed)
-            memory.losses[:] = 0
-            memory.barrier[:] = 0
-            self._call(train, memory, task)
-            loss += float(memory.losses[0]) / len(part)
-            gradient += memory.gradient
+            weights = None if examples.weights is None else examples.weights[rows]
+            part = Examples(examples.X[rows], examples.y[rows], weights)
+            work = self._task(
+                part, None, batch_size,
+                loss_kernel=self._loss_kernel(examples), total_weight=total, training=training,
+                first_step=step, seed=seed,
+            )  # fmt: skip
+            self._call(workspace.reset(), work)
+            loss += float(workspace.losses[0]) / len(part)
+            gradient += workspace.gradient
         value = self._add_penalty(gradient, penalty, total)
         return loss, value, gradient
 
@@ -244,45 +204,36 @@ class EngineExecutor:
         n_rows = len(examples) if order is None else len(order)
         batch_size = min(instructions.batch_size, n_rows)
         n_steps = -(-n_rows // batch_size)
-        memory = self._memory_for(batch_size, True, instructions.state)
         every = instructions.telemetry_every
         steps = np.arange(instructions.first_step, instructions.first_step + n_steps)
         sampled = steps[steps % every == 0] if every else steps[:0]
-        if every:
-            memory = self._with_telemetry(memory, len(sampled))
+        workspace = self._workspace_for(batch_size, training=True)
+        memory = workspace.reset(instructions.state, len(sampled))
         penalty = instructions.penalty
-        task = self._task(
-            examples.X, order, batch_size,
+        work = self._task(
+            examples, order, batch_size,
             coefficients=np.ascontiguousarray(instructions.coefficients, dtype=self.dtype),
+            loss_kernel=self._loss_kernel(examples),
             update_kernel=kernels.update(instructions.rule, self.dtype).address,
             l2=float(penalty.l2), l1=float(penalty.l1), per_example=penalty.per_example,
             clip_norm=float(instructions.clip_norm), decay_all=instructions.decay_all,
             training=True, track=True, first_step=instructions.first_step, seed=instructions.seed,
             telemetry_every=every,
         )  # fmt: skip
-        self._call(train, memory, self._with_examples(task, examples))
+        self._call(memory, work)
         return Report(
-            loss=float(memory.losses[0]),
-            penalty=float(memory.penalties.sum()),
+            loss=float(workspace.losses[0]),
+            penalty=float(workspace.penalties.sum()),
             n_rows=n_rows,
             n_steps=n_steps,
             telemetry_steps=sampled,
             operations=self._operation_telemetry(
-                memory.operation_sums, sampled - instructions.first_step, batch_size, n_rows
+                workspace.operation_sums, sampled - instructions.first_step, batch_size, n_rows
             ),
-            slots=np.sqrt(memory.slot_sums.sum(axis=2)),
+            slots=np.sqrt(workspace.slot_sums.sum(axis=2)),
         )
 
     # -- telemetry ---------------------------------------------------------------------------------
-
-    def _with_telemetry(self, memory: Memory, n_samples: int) -> Memory:
-        if self._previous.size == 0:
-            self._previous = _aligned(self.plan.n_parameters, self.dtype)
-        return memory._replace(
-            previous=self._previous,
-            operation_sums=np.zeros((n_samples, len(self.plan.operations), MAX_PANELS, 5)),
-            slot_sums=np.zeros((n_samples, len(self.plan.parameters), MAX_PANELS, 3)),
-        )
 
     def _operation_telemetry(
         self, sums: np.ndarray, sampled: np.ndarray, batch_size: int, n_rows: int

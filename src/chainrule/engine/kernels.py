@@ -17,13 +17,23 @@ import numpy as np
 from numba import carray, types
 
 from chainrule.engine._intrinsics import array_at
-from chainrule.engine._jit import Kernel, device, fingerprint, with_compiled_helpers
+from chainrule.engine._jit import Kernel, compilable, device, fingerprint
 from chainrule.execution import SATURATION_SHARE
 from chainrule.functions import Activation, Loss
 
 __all__ = ["activate", "gate", "loss_rows", "saturated", "update"]
 
 N_COEFFICIENTS = 8
+
+
+@device
+def whole_rows(n_rows, stride, n):
+    """(rows, entries a row) to loop over: one long row where the columns are all of them.
+
+    Loops run from 0 over a view, not from ``first``: Numba lets an index that might be negative count
+    from the end, and such a loop is not vectorised.
+    """
+    return (1, n_rows * n) if n == stride else (n_rows, n)
 
 
 def _signature(real: Any, n_integers: int, n_reals: int) -> Any:
@@ -34,14 +44,17 @@ def _signature(real: Any, n_integers: int, n_reals: int) -> Any:
 def activate(record: Activation, dtype: Any) -> Kernel:
     """h = σ(z), equation (2): integers (z, h, n_rows, stride, first, last), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    value = with_compiled_helpers(record.scalar_value)
+    value = compilable(record.scalar_value, dtype)
     example = real(0)
+    size = np.dtype(dtype).itemsize
 
-    def activate_columns(z_address, h_address, n_rows, stride, first, last, alpha):
-        z = carray(array_at(z_address, example), n_rows * stride)
-        h = carray(array_at(h_address, example), n_rows * stride)
+    def activate_columns(z_at, h_at, n_rows, stride, first, last, alpha):
+        n_rows, n = whole_rows(n_rows, stride, last - first)
         for row in range(n_rows):
-            for j in range(row * stride + first, row * stride + last):
+            offset = (row * stride + first) * size
+            z = carray(array_at(z_at + offset, example), n)
+            h = carray(array_at(h_at + offset, example), n)
+            for j in range(n):
                 h[j] = value(z[j], alpha)
         return example
 
@@ -54,20 +67,23 @@ def gate(record: Activation, dtype: Any) -> Kernel:
     """The ⊙ σ'(z) of equation (5): integers (z, h, delta_out, delta_in, n_rows, stride, first, last,
     accumulate), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    derivative = with_compiled_helpers(record.scalar_derivative)
+    derivative = compilable(record.scalar_derivative, dtype)
     example = real(0)
+    size = np.dtype(dtype).itemsize
 
     def gate_columns(z_at, h_at, out_at, in_at, n_rows, stride, first, last, accumulate, alpha):
-        z = carray(array_at(z_at, example), n_rows * stride)
-        h = carray(array_at(h_at, example), n_rows * stride)
-        delta_out = carray(array_at(out_at, example), n_rows * stride)
-        delta_in = carray(array_at(in_at, example), n_rows * stride)
+        n_rows, n = whole_rows(n_rows, stride, last - first)
         for row in range(n_rows):
+            offset = (row * stride + first) * size
+            z = carray(array_at(z_at + offset, example), n)
+            h = carray(array_at(h_at + offset, example), n)
+            delta_out = carray(array_at(out_at + offset, example), n)
+            delta_in = carray(array_at(in_at + offset, example), n)
             if accumulate:
-                for j in range(row * stride + first, row * stride + last):
+                for j in range(n):
                     delta_in[j] += delta_out[j] * derivative(z[j], h[j], alpha)
             else:
-                for j in range(row * stride + first, row * stride + last):
+                for j in range(n):
                     delta_in[j] = delta_out[j] * derivative(z[j], h[j], alpha)
         return example
 
@@ -80,16 +96,19 @@ def saturated(record: Activation, dtype: Any) -> Kernel:
     """Number of entries with |σ'(z)| under 5 % of its maximum: integers (z, h, n_rows, stride, first,
     last), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    derivative = with_compiled_helpers(record.scalar_derivative)
+    derivative = compilable(record.scalar_derivative, dtype)
     limit = SATURATION_SHARE * record.derivative_max
     example = real(0)
+    size = np.dtype(dtype).itemsize
 
-    def count_saturated(z_address, h_address, n_rows, stride, first, last, alpha):
-        z = carray(array_at(z_address, example), n_rows * stride)
-        h = carray(array_at(h_address, example), n_rows * stride)
+    def count_saturated(z_at, h_at, n_rows, stride, first, last, alpha):
+        n = last - first
         count = 0
         for row in range(n_rows):
-            for j in range(row * stride + first, row * stride + last):
+            offset = (row * stride + first) * size
+            z = carray(array_at(z_at + offset, example), n)
+            h = carray(array_at(h_at + offset, example), n)
+            for j in range(n):
                 if abs(derivative(z[j], h[j], alpha)) < limit:
                     count += 1
         return real(count)
@@ -98,16 +117,16 @@ def saturated(record: Activation, dtype: Any) -> Kernel:
     return Kernel(count_saturated, _signature(real, 6, 1), identity)
 
 
-def _row_function(record: Loss, classes: bool) -> Callable:
+def _row_function(record: Loss, classes: bool, dtype: Any) -> Callable:
     """The record's loss of one example, as ``f(z, y, label, slope, setting) -> value``."""
     if classes:
-        class_row = with_compiled_helpers(record.class_row)
+        class_row = compilable(record.class_row, dtype)
         return lambda z, y, label, slope, setting: class_row(z, label, slope, setting)
     if record.row is not None:
-        row = with_compiled_helpers(record.row)
+        row = compilable(record.row, dtype)
         return lambda z, y, label, slope, setting: row(z, y, slope, setting)
     assert record.element is not None
-    element = with_compiled_helpers(record.element)
+    element = compilable(record.element, dtype)
 
     def sum_of_elements(z, y, label, slope, setting):
         total = 0.0
@@ -127,7 +146,7 @@ def loss_rows(record: Loss, classes: bool, dtype: Any) -> Kernel:
     the batch is example ``order[i]``; ``targets`` is int64 class indices where ``classes``.
     """
     real = numba.from_dtype(np.dtype(dtype))
-    function = _row_function(record, classes)
+    function = _row_function(record, classes, dtype)
     row_loss = device(function)
     example = real(0)
     number = types.int64(0)
@@ -161,7 +180,7 @@ def update(rule: Any, dtype: Any) -> Kernel:
     coefficients 1 to 7). Returns the penalty ½ l2 Σw² + l1 Σ|w| before the step.
     """
     real = numba.from_dtype(np.dtype(dtype))
-    scalar_update = with_compiled_helpers(rule.scalar_update)
+    scalar_update = compilable(rule.scalar_update, dtype)
     example = real(0)
     half = real(0.5)
 

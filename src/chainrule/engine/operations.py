@@ -10,7 +10,7 @@ import numpy as np
 from numba import carray
 
 from chainrule.engine._intrinsics import array_at, call_kernel
-from chainrule.engine._jit import address_of, device
+from chainrule.engine._jit import device
 from chainrule.engine.blas import gemm
 from chainrule.engine.layout import (
     ACCUMULATE,
@@ -47,19 +47,19 @@ def value_address(t, m, v, x_at):
     """Where value v of the batch begins; value 0 is the batch of X."""
     if v == 0:
         return x_at
-    return address_of(m.values) + t.value_at[v] * m.capacity * m.values.itemsize
+    return m.values + t.value_at[v] * m.capacity * m.itemsize
 
 
 @device
 def delta_address(t, m, v):
     """Where δ of value v begins."""
-    return address_of(m.deltas) + t.value_at[v] * m.capacity * m.deltas.itemsize
+    return m.deltas + t.value_at[v] * m.capacity * m.itemsize
 
 
 @device
-def matrix(m, address, n_rows, width):
-    """The row-major matrix at an address, as a flat array."""
-    return carray(array_at(address, m.zero), n_rows * width)
+def part(m, address, offset, n):
+    """``n`` entries from entry ``offset`` of what begins at an address, as an array."""
+    return carray(array_at(address + offset * m.itemsize, m.zero), n)
 
 
 @device
@@ -70,9 +70,9 @@ def panels(t, v, thread, n_threads):
 
 @device
 def columns(t, v, thread, n_threads):
-    """The columns [first, last) of value v that a thread owns."""
+    """The columns of value v that a thread owns: the first, and how many."""
     first, last = panels(t, v, thread, n_threads)
-    return t.edges[v, first], t.edges[v, last]
+    return t.edges[v, first], t.edges[v, last] - t.edges[v, first]
 
 
 # -- linear ----------------------------------------------------------------------------------------
@@ -84,8 +84,8 @@ def linear_forward(t, m, k, thread, n_threads, x_at, n_rows):
     d_in, d_out = t.integers[k, WIDTH_IN], t.integers[k, WIDTH_OUT]
     h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
     z_at = value_address(t, m, k + 1, x_at)
-    size = m.values.itemsize
-    w_at = address_of(m.parameters) + t.integers[k, WEIGHT] * size
+    size = m.itemsize
+    w_at = m.parameters + t.integers[k, WEIGHT] * size
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
         a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
@@ -95,11 +95,12 @@ def linear_forward(t, m, k, thread, n_threads, x_at, n_rows):
         )  # fmt: skip
     bias = t.integers[k, BIAS]
     if bias >= 0:
-        z = matrix(m, z_at, n_rows, d_out)
-        a, b = t.edges[k + 1, first], t.edges[k + 1, last]
+        a, n = t.edges[k + 1, first], t.edges[k + 1, last] - t.edges[k + 1, first]
+        b = part(m, m.parameters, bias + a, n)
         for row in range(n_rows):
-            for j in range(a, b):
-                z[row * d_out + j] += m.parameters[bias + j]
+            z = part(m, z_at, row * d_out + a, n)
+            for j in range(n):
+                z[j] += b[j]
 
 
 @device
@@ -108,8 +109,8 @@ def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
     d_in, d_out, source = t.integers[k, WIDTH_IN], t.integers[k, WIDTH_OUT], t.integers[k, SOURCE]
     h_at = value_address(t, m, source, x_at)
     delta_at = delta_address(t, m, k + 1)
-    size = m.values.itemsize
-    g_at = address_of(m.gradient) + t.integers[k, WEIGHT] * size
+    size = m.itemsize
+    g_at = m.gradient + t.integers[k, WEIGHT] * size
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
         a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
@@ -119,16 +120,17 @@ def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
         )  # fmt: skip
     bias = t.integers[k, BIAS]
     if bias >= 0:
-        delta = matrix(m, delta_at, n_rows, d_out)
-        a, b = t.edges[k + 1, first], t.edges[k + 1, last]
-        for j in range(a, b):
-            m.gradient[bias + j] = m.zero
+        a, n = t.edges[k + 1, first], t.edges[k + 1, last] - t.edges[k + 1, first]
+        db = part(m, m.gradient, bias + a, n)
+        for j in range(n):
+            db[j] = m.zero
         for row in range(n_rows):
-            for j in range(a, b):
-                m.gradient[bias + j] += delta[row * d_out + j]
+            delta = part(m, delta_at, row * d_out + a, n)
+            for j in range(n):
+                db[j] += delta[j]
     if source > 0:
         below_at = delta_address(t, m, source)
-        w_at = address_of(m.parameters) + t.integers[k, WEIGHT] * size
+        w_at = m.parameters + t.integers[k, WEIGHT] * size
         beta = m.one if t.integers[k, ACCUMULATE] else m.zero
         first, last = panels(t, source, thread, n_threads)
         for p in range(first, last):
@@ -148,8 +150,8 @@ def activation_forward(t, m, k, thread, n_threads, x_at, n_rows):
     width = t.integers[k, WIDTH_OUT]
     z_at = value_address(t, m, t.integers[k, SOURCE], x_at)
     h_at = value_address(t, m, k + 1, x_at)
-    a, b = columns(t, k + 1, thread, n_threads)
-    call_kernel(t.integers[k, ACTIVATE], (z_at, h_at, n_rows, width, a, b), (t.reals[k, ALPHA],))
+    a, n = columns(t, k + 1, thread, n_threads)
+    call_kernel(t.integers[k, ACTIVATE], (z_at, h_at, n_rows, width, a, a + n), (t.reals[k, ALPHA],))
 
 
 @device
@@ -161,8 +163,8 @@ def activation_backward(t, m, k, thread, n_threads, x_at, n_rows):
     z_at = value_address(t, m, source, x_at)
     h_at = value_address(t, m, k + 1, x_at)
     out_at, in_at = delta_address(t, m, k + 1), delta_address(t, m, source)
-    a, b = columns(t, k + 1, thread, n_threads)
-    integers = (z_at, h_at, out_at, in_at, n_rows, width, a, b, t.integers[k, ACCUMULATE])
+    a, n = columns(t, k + 1, thread, n_threads)
+    integers = (z_at, h_at, out_at, in_at, n_rows, width, a, a + n, t.integers[k, ACCUMULATE])
     call_kernel(t.integers[k, GATE], integers, (t.reals[k, ALPHA],))
 
 
@@ -170,13 +172,15 @@ def activation_backward(t, m, k, thread, n_threads, x_at, n_rows):
 def add_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """h + F(h) on own columns."""
     width = t.integers[k, WIDTH_OUT]
-    one = matrix(m, value_address(t, m, t.integers[k, SOURCE], x_at), n_rows, width)
-    two = matrix(m, value_address(t, m, t.integers[k, SECOND], x_at), n_rows, width)
-    out = matrix(m, value_address(t, m, k + 1, x_at), n_rows, width)
-    a, b = columns(t, k + 1, thread, n_threads)
+    one_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    two_at = value_address(t, m, t.integers[k, SECOND], x_at)
+    out_at = value_address(t, m, k + 1, x_at)
+    a, n = columns(t, k + 1, thread, n_threads)
     for row in range(n_rows):
-        for i in range(row * width + a, row * width + b):
-            out[i] = one[i] + two[i]
+        offset = row * width + a
+        one, two, out = part(m, one_at, offset, n), part(m, two_at, offset, n), part(m, out_at, offset, n)
+        for j in range(n):
+            out[j] = one[j] + two[j]
 
 
 @device
@@ -185,12 +189,12 @@ def pass_delta(t, m, k, source, accumulate, thread, n_threads, n_rows):
     if source <= 0:
         return
     width = t.integers[k, WIDTH_OUT]
-    above = matrix(m, delta_address(t, m, k + 1), n_rows, width)
-    below = matrix(m, delta_address(t, m, source), n_rows, width)
-    a, b = columns(t, k + 1, thread, n_threads)
+    above_at, below_at = delta_address(t, m, k + 1), delta_address(t, m, source)
+    a, n = columns(t, k + 1, thread, n_threads)
     for row in range(n_rows):
-        for i in range(row * width + a, row * width + b):
-            below[i] = above[i] + (below[i] if accumulate else m.zero)
+        above, below = part(m, above_at, row * width + a, n), part(m, below_at, row * width + a, n)
+        for j in range(n):
+            below[j] = above[j] + (below[j] if accumulate else m.zero)
 
 
 @device
@@ -212,11 +216,11 @@ def mix(x):
 
 
 @device
-def apply_mask(t, m, k, above, below, accumulate, thread, n_threads, n_rows, training, step, seed):
+def apply_mask(t, m, k, above_at, below_at, accumulate, thread, n_threads, n_rows, training, step, seed):
     """below = above ⊙ mask / (1 - p) on own columns; without ``training``, a copy."""
     width = t.integers[k, WIDTH_OUT]
     probability = t.reals[k, PROBABILITY]
-    a, b = columns(t, k + 1, thread, n_threads)
+    a, n = columns(t, k + 1, thread, n_threads)
     key = mix(np.uint64(seed) + GOLDEN_RATIO * np.uint64(step + 1))
     key = mix(key + GOLDEN_RATIO * np.uint64(k + 1))
     drops = training and probability > m.zero
@@ -225,193 +229,238 @@ def apply_mask(t, m, k, above, below, accumulate, thread, n_threads, n_rows, tra
         scale = m.one / (m.one - probability) if probability < m.one else m.zero
     limit = np.float64(probability)
     for row in range(n_rows):
+        above, below = part(m, above_at, row * width + a, n), part(m, below_at, row * width + a, n)
         counter = np.uint64(row) << np.uint64(32)
-        for j in range(a, b):
-            value = above[row * width + j]
+        for j in range(n):
+            value = above[j]
             if drops:
-                bits = mix(key + GOLDEN_RATIO * ((counter | np.uint64(j)) + np.uint64(1)))
+                bits = mix(key + GOLDEN_RATIO * ((counter | np.uint64(a + j)) + np.uint64(1)))
                 keeps = np.float64(bits >> np.uint64(11)) * 2.0**-53 >= limit
                 value = value * scale if keeps else m.zero
-            i = row * width + j
-            below[i] = value + (below[i] if accumulate else m.zero)
+            below[j] = value + (below[j] if accumulate else m.zero)
 
 
 @device
 def dropout_forward(t, m, k, thread, n_threads, x_at, n_rows, training, step, seed):
     """Inverted dropout on own columns."""
-    width = t.integers[k, WIDTH_OUT]
-    h = matrix(m, value_address(t, m, t.integers[k, SOURCE], x_at), n_rows, width)
-    out = matrix(m, value_address(t, m, k + 1, x_at), n_rows, width)
-    apply_mask(t, m, k, h, out, 0, thread, n_threads, n_rows, training, step, seed)
+    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    out_at = value_address(t, m, k + 1, x_at)
+    apply_mask(t, m, k, h_at, out_at, 0, thread, n_threads, n_rows, training, step, seed)
 
 
 @device
 def dropout_backward(t, m, k, thread, n_threads, n_rows, training, step, seed):
     """The same mask on δ."""
-    source, width = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
+    source = t.integers[k, SOURCE]
     if source > 0:
-        above = matrix(m, delta_address(t, m, k + 1), n_rows, width)
-        below = matrix(m, delta_address(t, m, source), n_rows, width)
+        above_at, below_at = delta_address(t, m, k + 1), delta_address(t, m, source)
         accumulate = t.integers[k, ACCUMULATE]
-        apply_mask(t, m, k, above, below, accumulate, thread, n_threads, n_rows, training, step, seed)
+        apply_mask(t, m, k, above_at, below_at, accumulate, thread, n_threads, n_rows, training, step, seed)
 
 
 # -- batch normalisation ---------------------------------------------------------------------------
 
 
 @device
+def scale_and_shift(m, normal, gamma, beta):
+    """γ x̂ + β, where the operation has a scale and a shift (an array of no entries stands for none)."""
+    n = normal.size
+    if gamma.size:
+        for j in range(n):
+            normal[j] *= gamma[j]
+    if beta.size:
+        for j in range(n):
+            normal[j] += beta[j]
+
+
+@device
+def own_parameters(t, m, vector, k, which, a, n):
+    """Own entries of γ (``which`` WEIGHT) or β (BIAS) in a flat vector; no entries where there is none."""
+    offset = t.integers[k, which]
+    return part(m, vector, offset + a, n) if offset >= 0 else part(m, vector, 0, 0)
+
+
+@device
+def batch_statistics(t, m, k, h_at, a, n, n_rows, track):
+    """Mean and 1/√(variance + ε) of own columns over the batch; with ``track``, the running averages too."""
+    width = t.integers[k, WIDTH_OUT]
+    s_at = m.statistics
+    mean = part(m, s_at, t.integers[k, STATISTICS] + a, n)
+    scale = part(m, s_at, t.integers[k, STATISTICS] + width + a, n)
+    running_mean = part(m, m.buffers, t.integers[k, RUNNING_MEAN] + a, n)
+    running_variance = part(m, m.buffers, t.integers[k, RUNNING_VARIANCE] + a, n)
+    epsilon, momentum = t.reals[k, EPSILON], t.reals[k, MOMENTUM]
+    for j in range(n):
+        mean[j] = m.zero
+        scale[j] = m.zero
+    for row in range(n_rows):
+        h = part(m, h_at, row * width + a, n)
+        for j in range(n):
+            mean[j] += h[j]
+    for j in range(n):
+        mean[j] /= n_rows
+    for row in range(n_rows):
+        h = part(m, h_at, row * width + a, n)
+        for j in range(n):
+            scale[j] += (h[j] - mean[j]) * (h[j] - mean[j])
+    for j in range(n):
+        if track:
+            running_mean[j] += momentum * (mean[j] - running_mean[j])
+            if n_rows > 1:  # the variance of one row is not defined
+                running_variance[j] += momentum * (scale[j] / (n_rows - 1) - running_variance[j])
+        scale[j] = m.one / math.sqrt(scale[j] / n_rows + epsilon)
+
+
+@device
 def batch_norm_forward(t, m, k, thread, n_threads, x_at, n_rows, training, track):
     """γ (h - mean) / √(variance + ε) + β on own columns; ``statistics`` keeps mean and 1/√."""
     width = t.integers[k, WIDTH_OUT]
-    h = matrix(m, value_address(t, m, t.integers[k, SOURCE], x_at), n_rows, width)
-    out = matrix(m, value_address(t, m, k + 1, x_at), n_rows, width)
-    a, b = columns(t, k + 1, thread, n_threads)
-    mean, scale = t.integers[k, STATISTICS], t.integers[k, STATISTICS] + width
-    s = m.statistics
-    running_mean, running_variance = t.integers[k, RUNNING_MEAN], t.integers[k, RUNNING_VARIANCE]
-    epsilon, momentum = t.reals[k, EPSILON], t.reals[k, MOMENTUM]
+    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    out_at = value_address(t, m, k + 1, x_at)
+    a, n = columns(t, k + 1, thread, n_threads)
+    mean = part(m, m.statistics, t.integers[k, STATISTICS] + a, n)
+    scale = part(m, m.statistics, t.integers[k, STATISTICS] + width + a, n)
     if training:
-        for j in range(a, b):
-            s[mean + j] = m.zero
-            s[scale + j] = m.zero
-        for row in range(n_rows):
-            for j in range(a, b):
-                s[mean + j] += h[row * width + j]
-        for j in range(a, b):
-            s[mean + j] /= n_rows
-        for row in range(n_rows):
-            for j in range(a, b):
-                centred = h[row * width + j] - s[mean + j]
-                s[scale + j] += centred * centred
-        for j in range(a, b):
-            variance = s[scale + j] / n_rows
-            if track:
-                m.buffers[running_mean + j] += momentum * (s[mean + j] - m.buffers[running_mean + j])
-                if n_rows > 1:
-                    unbiased = s[scale + j] / (n_rows - 1)
-                    m.buffers[running_variance + j] += momentum * (unbiased - m.buffers[running_variance + j])
-            s[scale + j] = m.one / math.sqrt(variance + epsilon)
+        batch_statistics(t, m, k, h_at, a, n, n_rows, track)
         if track and thread == 0:
-            m.buffers[t.integers[k, TRACKED]] += m.one
+            part(m, m.buffers, t.integers[k, TRACKED], 1)[0] += m.one
     else:
-        for j in range(a, b):
-            s[mean + j] = m.buffers[running_mean + j]
-            s[scale + j] = m.one / math.sqrt(m.buffers[running_variance + j] + epsilon)
-    weight, bias = t.integers[k, WEIGHT], t.integers[k, BIAS]
+        running_mean = part(m, m.buffers, t.integers[k, RUNNING_MEAN] + a, n)
+        running_variance = part(m, m.buffers, t.integers[k, RUNNING_VARIANCE] + a, n)
+        for j in range(n):
+            mean[j] = running_mean[j]
+            scale[j] = m.one / math.sqrt(running_variance[j] + t.reals[k, EPSILON])
+    gamma = own_parameters(t, m, m.parameters, k, WEIGHT, a, n)
+    beta = own_parameters(t, m, m.parameters, k, BIAS, a, n)
     for row in range(n_rows):
-        for j in range(a, b):
-            normal = (h[row * width + j] - s[mean + j]) * s[scale + j]
-            if weight >= 0:
-                normal *= m.parameters[weight + j]
-            out[row * width + j] = normal + (m.parameters[bias + j] if bias >= 0 else m.zero)
+        h, out = part(m, h_at, row * width + a, n), part(m, out_at, row * width + a, n)
+        for j in range(n):
+            out[j] = (h[j] - mean[j]) * scale[j]
+        scale_and_shift(m, out, gamma, beta)
 
 
 @device
 def batch_norm_backward(t, m, k, thread, n_threads, x_at, n_rows, training):
     """∂γ, ∂β and δ on own columns; the mean and the variance depend on every row of the batch."""
     source, width = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
-    h = matrix(m, value_address(t, m, source, x_at), n_rows, width)
-    above = matrix(m, delta_address(t, m, k + 1), n_rows, width)
-    a, b = columns(t, k + 1, thread, n_threads)
-    mean, scale = t.integers[k, STATISTICS], t.integers[k, STATISTICS] + width
-    s = m.statistics
-    weight, bias = t.integers[k, WEIGHT], t.integers[k, BIAS]
-    sums, products = m.column_sums, m.column_products
-    for j in range(a, b):
+    h_at, above_at = value_address(t, m, source, x_at), delta_address(t, m, k + 1)
+    a, n = columns(t, k + 1, thread, n_threads)
+    mean = part(m, m.statistics, t.integers[k, STATISTICS] + a, n)
+    scale = part(m, m.statistics, t.integers[k, STATISTICS] + width + a, n)
+    sums, products = part(m, m.column_sums, a, n), part(m, m.column_products, a, n)
+    for j in range(n):
         sums[j] = m.zero
         products[j] = m.zero
     for row in range(n_rows):
-        for j in range(a, b):
-            delta = above[row * width + j]
-            sums[j] += delta
-            products[j] += delta * ((h[row * width + j] - s[mean + j]) * s[scale + j])
-    for j in range(a, b):
-        if weight >= 0:
-            m.gradient[weight + j] = products[j]
-        if bias >= 0:
-            m.gradient[bias + j] = sums[j]
+        h, above = part(m, h_at, row * width + a, n), part(m, above_at, row * width + a, n)
+        for j in range(n):
+            sums[j] += above[j]
+            products[j] += above[j] * ((h[j] - mean[j]) * scale[j])
+    gamma = own_parameters(t, m, m.parameters, k, WEIGHT, a, n)
+    gamma_gradient = own_parameters(t, m, m.gradient, k, WEIGHT, a, n)
+    beta_gradient = own_parameters(t, m, m.gradient, k, BIAS, a, n)
+    for j in range(gamma_gradient.size):
+        gamma_gradient[j] = products[j]
+    for j in range(beta_gradient.size):
+        beta_gradient[j] = sums[j]
     if source == 0:
         return
-    below = matrix(m, delta_address(t, m, source), n_rows, width)
+    share = m.one / as_real(m, n_rows) if training else m.zero  # in evaluation the statistics are constants
     accumulate = t.integers[k, ACCUMULATE]
+    below_at = delta_address(t, m, source)
     for row in range(n_rows):
-        for j in range(a, b):
-            i = row * width + j
-            delta = above[i]
-            if training:
-                normal = (h[i] - s[mean + j]) * s[scale + j]
-                delta -= sums[j] / n_rows + normal * (products[j] / n_rows)
-            if weight >= 0:
-                delta *= m.parameters[weight + j]
-            below[i] = delta * s[scale + j] + (below[i] if accumulate else m.zero)
+        h, above = part(m, h_at, row * width + a, n), part(m, above_at, row * width + a, n)
+        below = part(m, below_at, row * width + a, n)
+        for j in range(n):
+            normal = (h[j] - mean[j]) * scale[j]
+            delta = (above[j] - share * sums[j] - normal * (share * products[j])) * scale[j]
+            if gamma.size:
+                delta *= gamma[j]
+            below[j] = delta + (below[j] if accumulate else m.zero)
 
 
 # -- layer normalisation ---------------------------------------------------------------------------
 
 
 @device
+def row_statistics(m, k, n_rows):
+    """Mean and 1/√(variance + ε) of each row, kept from the forward pass for the backward one."""
+    means = part(m, m.row_statistics, 2 * k * m.capacity, n_rows)
+    return means, part(m, m.row_statistics, (2 * k + 1) * m.capacity, n_rows)
+
+
+@device
 def layer_norm_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """γ (h - mean) / √(variance + ε) + β over each of own rows; ``row_statistics`` keeps mean and 1/√."""
-    width = t.integers[k, WIDTH_OUT]
-    h = matrix(m, value_address(t, m, t.integers[k, SOURCE], x_at), n_rows, width)
-    out = matrix(m, value_address(t, m, k + 1, x_at), n_rows, width)
-    weight, bias = t.integers[k, WEIGHT], t.integers[k, BIAS]
-    means, scales = 2 * k * m.capacity, (2 * k + 1) * m.capacity
+    n = t.integers[k, WIDTH_OUT]
+    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    out_at = value_address(t, m, k + 1, x_at)
+    gamma = own_parameters(t, m, m.parameters, k, WEIGHT, 0, n)
+    beta = own_parameters(t, m, m.parameters, k, BIAS, 0, n)
+    means, scales = row_statistics(m, k, n_rows)
+    share = m.one / as_real(m, n)
     for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        o = row * width
+        h, out = part(m, h_at, row * n, n), part(m, out_at, row * n, n)
         mean = m.zero
-        for j in range(width):
-            mean += h[o + j]
-        mean /= width
+        for j in range(n):
+            mean += h[j]
+        mean *= share
         variance = m.zero
-        for j in range(width):
-            variance += (h[o + j] - mean) * (h[o + j] - mean)
-        scale = m.one / math.sqrt(variance / width + t.reals[k, EPSILON])
-        m.row_statistics[means + row] = mean
-        m.row_statistics[scales + row] = scale
-        for j in range(width):
-            normal = (h[o + j] - mean) * scale
-            if weight >= 0:
-                normal *= m.parameters[weight + j]
-            out[o + j] = normal + (m.parameters[bias + j] if bias >= 0 else m.zero)
+        for j in range(n):
+            variance += (h[j] - mean) * (h[j] - mean)
+        scale = m.one / math.sqrt(variance * share + t.reals[k, EPSILON])
+        means[row] = mean
+        scales[row] = scale
+        for j in range(n):
+            out[j] = (h[j] - mean) * scale
+        scale_and_shift(m, out, gamma, beta)
+
+
+@device
+def layer_norm_parameters(t, m, k, thread, n_threads, h_at, above_at, n_rows):
+    """∂γ and ∂β on own columns."""
+    width = t.integers[k, WIDTH_OUT]
+    means, scales = row_statistics(m, k, n_rows)
+    a, n = columns(t, k + 1, thread, n_threads)
+    gamma_gradient = own_parameters(t, m, m.gradient, k, WEIGHT, a, n)
+    beta_gradient = own_parameters(t, m, m.gradient, k, BIAS, a, n)
+    for j in range(gamma_gradient.size):
+        gamma_gradient[j] = m.zero
+    for j in range(beta_gradient.size):
+        beta_gradient[j] = m.zero
+    for row in range(n_rows):
+        h, above = part(m, h_at, row * width + a, n), part(m, above_at, row * width + a, n)
+        mean, scale = means[row], scales[row]
+        for j in range(gamma_gradient.size):
+            gamma_gradient[j] += above[j] * ((h[j] - mean) * scale)
+        for j in range(beta_gradient.size):
+            beta_gradient[j] += above[j]
 
 
 @device
 def layer_norm_backward(t, m, k, thread, n_threads, x_at, n_rows):
     """∂γ and ∂β on own columns, δ on own rows."""
-    source, width = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
-    h = matrix(m, value_address(t, m, source, x_at), n_rows, width)
-    above = matrix(m, delta_address(t, m, k + 1), n_rows, width)
-    weight, bias = t.integers[k, WEIGHT], t.integers[k, BIAS]
-    means, scales = 2 * k * m.capacity, (2 * k + 1) * m.capacity
-    if weight >= 0:
-        a, b = columns(t, k + 1, thread, n_threads)
-        for j in range(a, b):
-            m.gradient[weight + j] = m.zero
-            if bias >= 0:
-                m.gradient[bias + j] = m.zero
-        for row in range(n_rows):
-            mean, scale = m.row_statistics[means + row], m.row_statistics[scales + row]
-            for j in range(a, b):
-                delta = above[row * width + j]
-                m.gradient[weight + j] += delta * ((h[row * width + j] - mean) * scale)
-                if bias >= 0:
-                    m.gradient[bias + j] += delta
+    source, n = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
+    h_at, above_at = value_address(t, m, source, x_at), delta_address(t, m, k + 1)
+    layer_norm_parameters(t, m, k, thread, n_threads, h_at, above_at, n_rows)
     if source == 0:
         return
-    below = matrix(m, delta_address(t, m, source), n_rows, width)
+    gamma = own_parameters(t, m, m.parameters, k, WEIGHT, 0, n)
+    means, scales = row_statistics(m, k, n_rows)
+    share = m.one / as_real(m, n)
     accumulate = t.integers[k, ACCUMULATE]
+    below_at = delta_address(t, m, source)
     for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        o = row * width
-        mean, scale = m.row_statistics[means + row], m.row_statistics[scales + row]
+        h, above, below = part(m, h_at, row * n, n), part(m, above_at, row * n, n), part(m, below_at, row * n, n)
+        mean, scale = means[row], scales[row]
         total = m.zero
         product = m.zero
-        for j in range(width):
-            delta = above[o + j] * (m.parameters[weight + j] if weight >= 0 else m.one)
+        for j in range(n):
+            delta = above[j] * gamma[j] if gamma.size else above[j]
             total += delta
-            product += delta * ((h[o + j] - mean) * scale)
-        for j in range(width):
-            delta = above[o + j] * (m.parameters[weight + j] if weight >= 0 else m.one)
-            normal = (h[o + j] - mean) * scale
-            delta = scale * (delta - total / width - normal * (product / width))
-            below[o + j] = delta + (below[o + j] if accumulate else m.zero)
+            product += delta * ((h[j] - mean) * scale)
+        for j in range(n):
+            delta = above[j] * gamma[j] if gamma.size else above[j]
+            normal = (h[j] - mean) * scale
+            delta = scale * (delta - share * total - normal * (share * product))
+            below[j] = delta + (below[j] if accumulate else m.zero)

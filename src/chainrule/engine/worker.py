@@ -14,42 +14,63 @@ from numba import carray
 from chainrule.engine import layout as at
 from chainrule.engine import operations as do
 from chainrule.engine._intrinsics import array_at, call_kernel, flush_denormals, restore_denormals
-from chainrule.engine._jit import address_of, device, entry
+from chainrule.engine._jit import device, entry
 from chainrule.engine.layout import MAX_PANELS
 from chainrule.engine.threads import barrier
 
-__all__ = ["Memory", "Task", "predict", "train"]
+__all__ = ["Memory", "Task", "run"]
 
-# The arrays of a run. ``capacity`` is the number of rows that values and deltas have room for.
+# Addresses of the arrays of a run, and a few numbers. (As arrays they would each be seven arguments to
+# every function below, and compiling those takes many times as long.) ``capacity`` is the number of rows
+# that values and deltas have room for.
 Memory = namedtuple(
     "Memory",
     "parameters buffers gradient first second previous values deltas batch statistics row_statistics "
     "column_sums column_products row_losses losses norms penalties operation_sums slot_sums barrier "
-    "capacity gemm zero one",
+    "capacity itemsize gemm n_slots zero one",
 )
 
-# What one call is asked to do.
+# What one call is asked to do: addresses (0 for none) and settings.
 Task = namedtuple(
     "Task",
-    "X sparse_values sparse_columns sparse_starts is_sparse targets_address weights order identity_order "
+    "X sparse_values sparse_columns sparse_starts targets weights order n_rows identity_order "
     "batch_size coefficients total_weight loss_kernel loss_setting loss_scale update_kernel l2 l1 per_example "
-    "clip_norm decay_all training track first_step seed telemetry_every",
+    "clip_norm decay_all training track first_step seed telemetry_every output",
 )
+
+N_COEFFICIENTS = 8
+
+
+@device
+def integers(address, n):
+    """The int64 array at an address."""
+    return carray(array_at(address, 0), n)
+
+
+@device
+def doubles(address, offset, n):
+    """``n`` float64 entries from entry ``offset`` of the array at an address."""
+    return carray(array_at(address + offset * 8, 0.0), n)
 
 
 @device
 def gather(m, task, start, n_rows, thread, n_threads, width):
     """Copy own rows of the batch out of X, in the order asked for; dense rows from sparse ones."""
+    order = integers(task.order + start * 8, n_rows)
     for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        row = task.order[start + i]
-        if task.is_sparse:
+        h = do.part(m, m.batch, i * width, width)
+        if task.sparse_starts:
+            first, last = integers(task.sparse_starts + order[i] * 8, 2)
+            columns = integers(task.sparse_columns + first * 8, last - first)
+            values = do.part(m, task.sparse_values, first, last - first)
             for j in range(width):
-                m.batch[i * width + j] = m.zero
-            for q in range(task.sparse_starts[row], task.sparse_starts[row + 1]):
-                m.batch[i * width + task.sparse_columns[q]] += task.sparse_values[q]
+                h[j] = m.zero
+            for q in range(last - first):
+                h[columns[q]] += values[q]
         else:
+            x = do.part(m, task.X, order[i] * width, width)
             for j in range(width):
-                m.batch[i * width + j] = task.X[row, j]
+                h[j] = x[j]
 
 
 @device
@@ -57,7 +78,7 @@ def forward(t, m, thread, n_threads, x_at, n_rows, training, track, step, seed, 
     """Every operation in order; returns the barrier's generation."""
     for k in range(t.integers.shape[0]):
         if t.integers[k, at.BARRIER_FORWARD]:
-            generation = barrier(address_of(m.barrier), n_threads, generation)
+            generation = barrier(m.barrier, n_threads, generation)
         kind = t.integers[k, at.KIND]
         if kind == at.LINEAR:
             do.linear_forward(t, m, k, thread, n_threads, x_at, n_rows)
@@ -79,7 +100,7 @@ def backward(t, m, thread, n_threads, x_at, n_rows, training, step, seed, genera
     """One right-to-left sweep; returns the barrier's generation."""
     for k in range(t.integers.shape[0] - 1, -1, -1):
         if t.integers[k, at.BARRIER_BACKWARD]:
-            generation = barrier(address_of(m.barrier), n_threads, generation)
+            generation = barrier(m.barrier, n_threads, generation)
         kind = t.integers[k, at.KIND]
         if kind == at.LINEAR:
             do.linear_backward(t, m, k, thread, n_threads, x_at, n_rows)
@@ -97,15 +118,16 @@ def backward(t, m, thread, n_threads, x_at, n_rows, training, step, seed, genera
 
 
 @device
-def batch_weight(task, start, n_rows):
+def batch_weight(m, task, start, n_rows):
     """Total weight of the batch: what its summed loss is divided by."""
     if task.total_weight > 0.0:
         return task.total_weight
-    if task.weights.size == 0:
+    if task.weights == 0:
         return float(n_rows)
+    order = integers(task.order + start * 8, n_rows)
     total = 0.0
     for i in range(n_rows):
-        total += task.weights[task.order[start + i]]
+        total += do.part(m, task.weights, order[i], 1)[0]
     return total
 
 
@@ -116,28 +138,26 @@ def loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads):
     width = t.widths[last]
     z_at, slope_at = do.value_address(t, m, last, 0), do.delta_address(t, m, last)
     first_row, last_row = n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads
-    order_at = address_of(task.order) + start * 8
-    integers = (
-        z_at, slope_at, address_of(m.row_losses), task.targets_address, order_at, first_row, last_row, width,
-    )  # fmt: skip
-    call_kernel(task.loss_kernel, integers, (task.loss_setting,))
-    slope = do.matrix(m, slope_at, n_rows, width)
+    order_at = task.order + start * 8
+    arguments = (z_at, slope_at, m.row_losses, task.targets, order_at, first_row, last_row, width)
+    call_kernel(task.loss_kernel, arguments, (task.loss_setting,))
+    order = integers(order_at, n_rows)
+    losses = do.part(m, m.row_losses, 0, n_rows)
     for i in range(first_row, last_row):
         share = task.loss_scale / total if total > 0.0 else 0.0
-        if task.weights.size:
-            share *= task.weights[task.order[start + i]]
+        if task.weights:
+            share *= do.part(m, task.weights, order[i], 1)[0]
         scale = do.as_real(m, share)
-        m.row_losses[i] *= scale
-        for j in range(i * width, (i + 1) * width):
+        losses[i] *= scale
+        slope = do.part(m, slope_at, i * width, width)
+        for j in range(width):
             slope[j] *= scale
 
 
 @device
-def penalised_gradient(m, task, i, penalised, factor):
-    """Entry i of the gradient of loss and penalty together."""
-    g = m.gradient[i]
+def penalised_gradient(m, task, w, g, penalised, factor):
+    """One entry of the gradient of loss and penalty together."""
     if penalised:
-        w = m.parameters[i]
         sign = m.one if w > m.zero else (-m.one if w < m.zero else m.zero)
         g += do.as_real(m, factor * task.l2) * w + do.as_real(m, factor * task.l1) * sign
     return g
@@ -145,32 +165,47 @@ def penalised_gradient(m, task, i, penalised, factor):
 
 @device
 def owned_range(t, k, p, which):
-    """The parameters [first, last) of one panel: rows of W (or γ) for ``which`` 0, of b (or β) for 1."""
+    """The parameters of one panel, the first and how many: rows of W (or γ) for ``which`` 0, of b (or β) for 1."""
     offset = t.integers[k, at.WEIGHT] if which == 0 else t.integers[k, at.BIAS]
     if offset < 0:
         return 0, 0
     stride = t.integers[k, at.WIDTH_IN] if which == 0 and t.integers[k, at.KIND] == at.LINEAR else 1
-    return offset + t.edges[k + 1, p] * stride, offset + t.edges[k + 1, p + 1] * stride
+    return offset + t.edges[k + 1, p] * stride, (t.edges[k + 1, p + 1] - t.edges[k + 1, p]) * stride
+
+
+@device
+def is_penalised(t, k, which):
+    """Whether penalties and weight decay act on these parameters: on weight matrices only."""
+    return which == 0 and t.integers[k, at.KIND] == at.LINEAR
+
+
+@device
+def squared_norm(t, m, task, k, p, which, factor):
+    """‖g‖² over one panel's parameters, in double."""
+    begin, n = owned_range(t, k, p, which)
+    w, g = do.part(m, m.parameters, begin, n), do.part(m, m.gradient, begin, n)
+    penalised = is_penalised(t, k, which)
+    total = 0.0
+    for i in range(n):
+        slope = np.float64(penalised_gradient(m, task, w[i], g[i], penalised, factor))
+        total += slope * slope
+    return total
 
 
 @device
 def clip_factor(t, m, task, factor, thread, n_threads, generation):
     """c / ‖g‖ where the global norm ‖g‖ is above c, else 1 (section 4)."""
-    for k in range(t.integers.shape[0]):
+    n_operations = t.integers.shape[0]
+    norms = doubles(m.norms, 0, n_operations * MAX_PANELS)
+    for k in range(n_operations):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
-            total = 0.0
-            for which in range(2):
-                begin, end = owned_range(t, k, p, which)
-                penalised = which == 0 and t.integers[k, at.KIND] == at.LINEAR
-                for i in range(begin, end):
-                    g = np.float64(penalised_gradient(m, task, i, penalised, factor))
-                    total += g * g
-            m.norms[k * MAX_PANELS + p] = total
-    generation = barrier(address_of(m.barrier), n_threads, generation)
+            total = squared_norm(t, m, task, k, p, 0, factor) + squared_norm(t, m, task, k, p, 1, factor)
+            norms[k * MAX_PANELS + p] = total
+    generation = barrier(m.barrier, n_threads, generation)
     total = 0.0
-    for q in range(m.norms.size):  # in the same order on every thread
-        total += m.norms[q]
+    for q in range(n_operations * MAX_PANELS):  # in the same order on every thread
+        total += norms[q]
     norm = math.sqrt(total)
     return (task.clip_norm / norm if norm > task.clip_norm else 1.0), generation
 
@@ -178,32 +213,33 @@ def clip_factor(t, m, task, factor, thread, n_threads, generation):
 @device
 def update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads):
     """One optimizer step on the parameters this thread owns."""
-    size = m.parameters.itemsize
+    c = do.part(m, task.coefficients, number * N_COEFFICIENTS, N_COEFFICIENTS)
     for k in range(t.integers.shape[0]):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
             for which in range(2):
-                begin, end = owned_range(t, k, p, which)
-                if end == begin:
+                begin, n = owned_range(t, k, p, which)
+                if n == 0:
                     continue
-                penalised = which == 0 and t.integers[k, at.KIND] == at.LINEAR
+                penalised = is_penalised(t, k, which)
                 strength = factor if penalised else 0.0
-                c = task.coefficients
+                o = begin * m.itemsize
                 value = call_kernel(
                     task.update_kernel,
-                    (
-                        address_of(m.parameters) + begin * size, address_of(m.first) + begin * size,
-                        address_of(m.second) + begin * size, address_of(m.gradient) + begin * size,
-                        end - begin,
-                    ),
+                    (m.parameters + o, m.first + o, m.second + o, m.gradient + o, n),
                     (
                         do.as_real(m, clip), do.as_real(m, strength * task.l2),
-                        do.as_real(m, strength * task.l1),
-                        c[number, 0] if penalised or task.decay_all else m.zero, c[number, 1],
-                        c[number, 2], c[number, 3], c[number, 4], c[number, 5], c[number, 6], c[number, 7],
+                        do.as_real(m, strength * task.l1), c[0] if penalised or task.decay_all else m.zero,
+                        c[1], c[2], c[3], c[4], c[5], c[6], c[7],
                     ),
                 )  # fmt: skip
-                m.penalties[k * MAX_PANELS + p] += value * n_rows
+                doubles(m.penalties, k * MAX_PANELS + p, 1)[0] += value * n_rows
+
+
+@device
+def operation_sums(t, m, sample, k, p):
+    """The five sums of one panel of one operation's value, in telemetry sample ``sample``."""
+    return doubles(m.operation_sums, ((sample * t.integers.shape[0] + k) * MAX_PANELS + p) * 5, 5)
 
 
 @device
@@ -211,9 +247,7 @@ def watch_operations(t, m, sample, n_rows, thread, n_threads):
     """Sums over own columns of every value and its δ: Σh², Σδ², zeros, saturated units, non-finite."""
     for k in range(t.integers.shape[0]):
         width = t.integers[k, at.WIDTH_OUT]
-        h_at = do.value_address(t, m, k + 1, 0)
-        h = do.matrix(m, h_at, n_rows, width)
-        delta = do.matrix(m, do.delta_address(t, m, k + 1), n_rows, width)
+        h_at, delta_at = do.value_address(t, m, k + 1, 0), do.delta_address(t, m, k + 1)
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
             a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
@@ -222,16 +256,18 @@ def watch_operations(t, m, sample, n_rows, thread, n_threads):
             zeros = 0
             finite = 0
             for row in range(n_rows):
-                for i in range(row * width + a, row * width + b):
-                    squares += np.float64(h[i]) * h[i]
-                    delta_squares += np.float64(delta[i]) * delta[i]
-                    zeros += h[i] == m.zero
-                    finite += math.isfinite(h[i])
-                    finite += math.isfinite(delta[i])
-            m.operation_sums[sample, k, p, 0] = squares
-            m.operation_sums[sample, k, p, 1] = delta_squares
-            m.operation_sums[sample, k, p, 2] = zeros
-            m.operation_sums[sample, k, p, 4] = 2 * n_rows * (b - a) - finite
+                h, delta = do.part(m, h_at, row * width + a, b - a), do.part(m, delta_at, row * width + a, b - a)
+                for j in range(b - a):
+                    squares += np.float64(h[j]) * h[j]
+                    delta_squares += np.float64(delta[j]) * delta[j]
+                    zeros += h[j] == m.zero
+                    finite += math.isfinite(h[j])
+                    finite += math.isfinite(delta[j])
+            sums = operation_sums(t, m, sample, k, p)
+            sums[0] = squares
+            sums[1] = delta_squares
+            sums[2] = zeros
+            sums[4] = 2 * n_rows * (b - a) - finite
 
 
 @device
@@ -249,7 +285,7 @@ def watch_saturation(t, m, x_at, sample, n_rows, thread, n_threads):
             count = call_kernel(
                 t.integers[k, at.SATURATED], (z_at, h_at, n_rows, width, a, b), (t.reals[k, at.ALPHA],)
             )
-            m.operation_sums[sample, k, p, 3] = count
+            operation_sums(t, m, sample, k, p)[3] = count
 
 
 @device
@@ -259,49 +295,90 @@ def watch_parameters(t, m, task, sample, factor, before, thread, n_threads):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
             for which in range(2):
-                begin, end = owned_range(t, k, p, which)
-                slot = t.integers[k, at.WEIGHT_SLOT + which]
-                if end == begin:
+                begin, n = owned_range(t, k, p, which)
+                if n == 0:
                     continue
-                penalised = which == 0 and t.integers[k, at.KIND] == at.LINEAR
-                gradient_squares = 0.0
+                slot = t.integers[k, at.WEIGHT_SLOT + which]
+                sums = doubles(m.slot_sums, ((sample * m.n_slots + slot) * MAX_PANELS + p) * 3, 3)
+                w, previous = do.part(m, m.parameters, begin, n), do.part(m, m.previous, begin, n)
                 squares = 0.0
-                for i in range(begin, end):
-                    w = np.float64(m.parameters[i])
-                    if before:
-                        g = np.float64(penalised_gradient(m, task, i, penalised, factor))
-                        gradient_squares += g * g
-                        squares += w * w
-                        m.previous[i] = m.parameters[i]
-                    else:
-                        change = w - m.previous[i]
-                        squares += change * change
                 if before:
-                    m.slot_sums[sample, slot, p, 0] = gradient_squares
-                    m.slot_sums[sample, slot, p, 1] = squares
+                    for i in range(n):
+                        squares += np.float64(w[i]) * w[i]
+                        previous[i] = w[i]
+                    sums[0] = squared_norm(t, m, task, k, p, which, factor)
+                    sums[1] = squares
                 else:
-                    m.slot_sums[sample, slot, p, 2] = squares
+                    for i in range(n):
+                        change = np.float64(w[i]) - previous[i]
+                        squares += change * change
+                    sums[2] = squares
 
 
 @device
 def batch_address(t, m, task, start, n_rows, thread, n_threads):
     """Where the batch of X is: in X itself where rows are visited in order, else gathered."""
     width = t.widths[0]
-    if task.identity_order and not task.is_sparse:
-        return address_of(task.X) + start * width * task.X.itemsize
+    if task.identity_order and not task.sparse_starts:
+        return task.X + start * width * m.itemsize
     gather(m, task, start, n_rows, thread, n_threads, width)
-    return address_of(m.batch)
+    return m.batch
+
+
+@device
+def write_output(t, m, task, start, n_rows, thread, n_threads):
+    """Copy the raw outputs of own rows of the batch to where ``predict`` wants them."""
+    last = t.integers.shape[0]
+    width = t.widths[last]
+    for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
+        z = do.part(m, do.value_address(t, m, last, 0), i * width, width)
+        y = do.part(m, task.output, (start + i) * width, width)
+        for j in range(width):
+            y[j] = z[j]
+
+
+@device
+def learn(t, m, task, number, sample, start, n_rows, x_at, thread, n_threads, generation):
+    """What follows the forward pass in training: loss, backward pass, update."""
+    step = task.first_step + number
+    if t.loss_barrier:
+        generation = barrier(m.barrier, n_threads, generation)
+    total = batch_weight(m, task, start, n_rows)
+    loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads)
+    generation = backward(t, m, thread, n_threads, x_at, n_rows, task.training, step, task.seed, generation)
+    if thread == 0:  # every row's loss is there: the backward pass begins with a barrier
+        losses = do.part(m, m.row_losses, 0, n_rows)
+        loss = 0.0
+        for i in range(n_rows):
+            loss += losses[i]
+        doubles(m.losses, 0, 1)[0] += loss * n_rows
+    factor = 1.0
+    if task.per_example:
+        factor = 1.0 / total if total > 0.0 else 0.0
+    if sample >= 0:
+        watch_operations(t, m, sample, n_rows, thread, n_threads)
+        watch_saturation(t, m, x_at, sample, n_rows, thread, n_threads)
+        watch_parameters(t, m, task, sample, factor, True, thread, n_threads)
+    # Nobody may change a weight, or go on to the next batch, while another thread still reads.
+    generation = barrier(m.barrier, n_threads, generation)
+    if task.update_kernel:
+        clip = 1.0
+        if task.clip_norm > 0.0:
+            clip, generation = clip_factor(t, m, task, factor, thread, n_threads, generation)
+        update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads)
+    if sample >= 0:
+        watch_parameters(t, m, task, sample, factor, False, thread, n_threads)
+    return generation
 
 
 @entry
-def train(thread, n_threads, t, m, task):
-    """Run the steps of a task; all threads of it call this together."""
+def run(thread, n_threads, t, m, task):
+    """Go through the batches of a task, training or predicting; all threads of it call this together."""
     control = flush_denormals()
     generation = 0
-    sample = 0
-    n = task.order.size
-    n_steps = (n + task.batch_size - 1) // task.batch_size
-    for number in range(n_steps):
+    n_samples = 0
+    n = task.n_rows
+    for number in range((n + task.batch_size - 1) // task.batch_size):
         start = number * task.batch_size
         n_rows = min(task.batch_size, n - start)
         step = task.first_step + number
@@ -309,55 +386,13 @@ def train(thread, n_threads, t, m, task):
         generation = forward(
             t, m, thread, n_threads, x_at, n_rows, task.training, task.track, step, task.seed, generation
         )
-        if t.loss_barrier:
-            generation = barrier(address_of(m.barrier), n_threads, generation)
-        total = batch_weight(task, start, n_rows)
-        loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads)
-        generation = backward(
-            t, m, thread, n_threads, x_at, n_rows, task.training, step, task.seed, generation
-        )
-        if thread == 0:  # every row's loss is there: the backward pass begins with a barrier
-            loss = 0.0
-            for i in range(n_rows):
-                loss += m.row_losses[i]
-            m.losses[0] += loss * n_rows
-        factor = 1.0
-        if task.per_example:
-            factor = 1.0 / total if total > 0.0 else 0.0
+        if task.output:
+            generation = barrier(m.barrier, n_threads, generation)
+            write_output(t, m, task, start, n_rows, thread, n_threads)
+            generation = barrier(m.barrier, n_threads, generation)
+            continue
         watching = task.telemetry_every > 0 and step % task.telemetry_every == 0
-        if watching:
-            watch_operations(t, m, sample, n_rows, thread, n_threads)
-            watch_saturation(t, m, x_at, sample, n_rows, thread, n_threads)
-            watch_parameters(t, m, task, sample, factor, True, thread, n_threads)
-        # Nobody may change a weight, or go on to the next batch, while another thread still reads.
-        generation = barrier(address_of(m.barrier), n_threads, generation)
-        if task.update_kernel:
-            clip = 1.0
-            if task.clip_norm > 0.0:
-                clip, generation = clip_factor(t, m, task, factor, thread, n_threads, generation)
-            update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads)
-        if watching:
-            watch_parameters(t, m, task, sample, factor, False, thread, n_threads)
-            sample += 1
-    restore_denormals(control)
-
-
-@entry
-def predict(thread, n_threads, t, m, task, output):
-    """Raw outputs of every row of X in evaluation mode, a batch after another."""
-    control = flush_denormals()
-    generation = 0
-    n = task.order.size
-    last = t.integers.shape[0]
-    width = t.widths[last]
-    for start in range(0, n, task.batch_size):
-        n_rows = min(task.batch_size, n - start)
-        x_at = batch_address(t, m, task, start, n_rows, thread, n_threads)
-        generation = forward(t, m, thread, n_threads, x_at, n_rows, False, False, 0, 0, generation)
-        generation = barrier(address_of(m.barrier), n_threads, generation)
-        z = carray(array_at(do.value_address(t, m, last, 0), m.zero), n_rows * width)
-        for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-            for j in range(width):
-                output[start + i, j] = z[i * width + j]
-        generation = barrier(address_of(m.barrier), n_threads, generation)
+        sample = n_samples if watching else -1
+        generation = learn(t, m, task, number, sample, start, n_rows, x_at, thread, n_threads, generation)
+        n_samples += watching
     restore_denormals(control)
