@@ -28,6 +28,7 @@ import safetensors
 import safetensors.numpy
 
 from chainrule.estimators import MLPClassifier, MLPRegressor
+from chainrule.estimators.state import from_state, to_state
 from chainrule.estimators.tables import TablePreprocessor
 
 __all__ = ["SavedModel", "load_model", "read_table", "save_model", "write_atomically"]
@@ -150,7 +151,7 @@ def save_model(
     name = type(estimator).__name__
     if not isinstance(estimator, _ESTIMATORS.get(name, ())):
         raise TypeError(f"can save {' or '.join(_ESTIMATORS)}, got {name}")
-    state, arrays = estimator._to_state()
+    state, arrays = to_state(estimator)
     content = {
         "format_version": FORMAT_VERSION,
         "estimator": name,
@@ -344,7 +345,7 @@ def _header(data: bytes) -> dict[str, Any]:
 
 def _rebuild(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedModel:
     try:
-        estimator = _ESTIMATORS[content["estimator"]]._from_state(content["state"], arrays)
+        estimator = from_state(_ESTIMATORS[content["estimator"]], content["state"], arrays)
         table = content["table"]
         preprocessor = None if table is None else TablePreprocessor.from_dict(table)
         model = SavedModel(estimator, preprocessor, content["target"], content["information"])

@@ -1,0 +1,205 @@
+"""A fitted estimator as plain data and arrays, and back: what a model file is made of.
+
+The arrays carry the keys and shapes of ``to_module().state_dict()``, such as ``0.weight`` of shape (out, in),
+so that other programs can read them. Everything else is JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+
+from chainrule.estimators.network import Network
+from chainrule.estimators.parameters import architecture_of
+from chainrule.optim import SCHEDULES
+from chainrule.plan import Slot
+
+__all__ = ["from_state", "to_state"]
+
+# Fitted attributes that are numbers, text, or lists of them.
+_PLAIN = (
+    "n_features_in_", "n_layers_", "n_outputs_", "n_iter_", "out_activation_", "t_", "loss_", "best_loss_",
+    "loss_curve_", "validation_loss_curve_", "validation_scores_", "best_validation_score_",
+    "_no_improvement_count",
+)  # fmt: skip
+# Fitted attributes that are small arrays, stored as JSON with their type.
+_SMALL_ARRAYS = ("feature_names_in_", "classes_", "target_mean_", "target_scale_")
+
+
+def to_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Take a fitted estimator apart.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Fitted.
+
+    Returns
+    -------
+    state : dict
+        Parameters and fitted attributes, as JSON can hold them.
+    arrays : dict of str to numpy.ndarray
+        Parameters and running statistics of the network, by their names in its ``state_dict``.
+
+    Raises
+    ------
+    TypeError
+        If a parameter has a value that JSON cannot hold, such as a random generator or a function.
+
+    Examples
+    --------
+    >>> from chainrule.estimators import MLPRegressor
+    >>> network = MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0)
+    >>> network = network.fit([[0.0], [1.0], [2.0]], [0.0, 2.0, 4.0])
+    >>> state, arrays = to_state(network)
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'0.weight': (3, 1), '0.bias': (3,), '2.weight': (1, 3), '2.bias': (1,)}
+    >>> again = from_state(MLPRegressor, state, arrays)
+    >>> bool((again.predict([[5.0]]) == network.predict([[5.0]])).all())
+    True
+    """
+    # Asked for in its own type, so that weights which a user has replaced in coefs_ are in it.
+    network: Network = estimator._current_network(estimator.coefs_[0].dtype)
+    state = {
+        "parameters": {
+            name: _encode(value, f"parameter {name}") for name, value in estimator.get_params().items()
+        },
+        "units": list(network.architecture.units),
+        "fitted": {
+            name: _encode(getattr(estimator, name), name) for name in _PLAIN if hasattr(estimator, name)
+        },
+        "arrays": {
+            name: {"dtype": array.dtype.str, "values": array.tolist()}
+            for name in _SMALL_ARRAYS
+            if (array := getattr(estimator, name, None)) is not None
+        },
+    }
+    if hasattr(estimator, "_label_binarizer"):
+        state["label_type"] = estimator._label_binarizer.y_type_
+    arrays = {slot.name: slot.view(network.parameters).copy() for slot in network.plan.parameters}
+    arrays |= {slot.name: slot.view(network.buffers).copy() for slot in network.plan.buffers}
+    return state, arrays
+
+
+def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """Put an estimator together again from what `to_state` gave.
+
+    Parameters
+    ----------
+    kind : type
+        MLPClassifier or MLPRegressor.
+    state : dict
+        As `to_state` returned it, directly or by way of JSON.
+    arrays : dict of str to numpy.ndarray
+        As `to_state` returned them.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        Fitted; predicts the same bits.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing, superfluous, or of another shape or type than the network's.
+    KeyError, TypeError
+        If the state is not one that `to_state` gives.
+    """
+    parameters = {name: _decode(value) for name, value in state["parameters"].items()}
+    estimator = kind(**parameters)
+    for name in _PLAIN:
+        if name in state["fitted"]:
+            setattr(estimator, name, _decode(state["fitted"][name]))
+    for name in _SMALL_ARRAYS:
+        if name in state["arrays"]:
+            array = np.array(state["arrays"][name]["values"], dtype=state["arrays"][name]["dtype"])
+            setattr(estimator, name, array if array.ndim else array[()])
+    if "label_type" in state:
+        estimator._label_binarizer = _label_binarizer(estimator.classes_, state["label_type"])
+    network = Network.build(
+        architecture_of(estimator, state["units"]), estimator._output()[1], _dtype(arrays)
+    )
+    _fill(network, arrays)
+    estimator._network = network
+    estimator.coefs_ = list(network.coefs)
+    estimator.intercepts_ = list(network.intercepts)
+    estimator._remember_best()
+    return estimator
+
+
+def _label_binarizer(classes: np.ndarray, label_type: str) -> LabelBinarizer:
+    """A binarizer that has learned these classes, or, for several labels a row, their number."""
+    binarizer = LabelBinarizer()
+    binarizer.fit(np.eye(len(classes), dtype=int) if label_type == "multilabel-indicator" else classes)
+    binarizer.classes_ = classes
+    binarizer.y_type_ = label_type
+    return binarizer
+
+
+def _dtype(arrays: dict[str, np.ndarray]) -> np.dtype:
+    """The one floating-point type of the network's arrays."""
+    types = {array.dtype for array in arrays.values()}
+    if len(types) != 1 or not types <= {np.dtype(np.float32), np.dtype(np.float64)}:
+        raise ValueError(f"the arrays must all be float32 or all float64, got {sorted(map(str, types))}")
+    return types.pop()
+
+
+def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
+    """Copy the arrays into the network's flat vectors, checking names and shapes."""
+    pairs: list[tuple[Slot, np.ndarray]] = [(slot, network.parameters) for slot in network.plan.parameters]
+    pairs += [(slot, network.buffers) for slot in network.plan.buffers]
+    names = {slot.name for slot, _ in pairs}
+    if names != set(arrays):
+        raise ValueError(f"the network's arrays must be {sorted(names)}, got {sorted(arrays)}")
+    for slot, vector in pairs:
+        if arrays[slot.name].shape != slot.shape:
+            raise ValueError(f"array {slot.name} must have shape {slot.shape}, got {arrays[slot.name].shape}")
+        slot.view(vector)[...] = arrays[slot.name]
+
+
+# What JSON has no form for is written as a dict with one key that names its type.
+
+
+def _encode(value: Any, name: str) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list):
+        return [_encode(item, name) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(item, name) for item in value]}
+    if isinstance(value, np.ndarray):
+        return {"tuple": value.tolist()}
+    if isinstance(value, dict):
+        return {"dict": [[_encode(key, name), _encode(item, name)] for key, item in value.items()]}
+    if type(value) in SCHEDULES.values():
+        name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
+        return {
+            "schedule": [name, {key: item for key, item in vars(value).items() if not key.startswith("_")}]
+        }
+    if isinstance(value, type | np.dtype):
+        return np.dtype(value).name
+    raise TypeError(
+        f"{name}={value!r} cannot be written to a file, which holds numbers and text: change it with "
+        "set_params first"
+    )
+
+
+def _decode(value: Any) -> Any:
+    """The value that `_encode` wrote."""
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((form, content),) = value.items()
+    if form == "tuple":
+        return tuple(_decode(item) for item in content)
+    if form == "dict":
+        return {_decode(key): _decode(item) for key, item in content}
+    if form == "schedule":
+        return SCHEDULES[content[0]](**content[1])
+    raise ValueError(f"unknown form {form!r}")
