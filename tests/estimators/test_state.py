@@ -171,7 +171,10 @@ def test_a_parameter_that_is_no_data_is_named(X, settings, message):
             lambda state, arrays: arrays.update({"0.bias": np.zeros(2)}),
             r"array 0.bias must have shape \(100,\)",
         ),
-        (lambda state, arrays: arrays.update({"0.bias": np.zeros(100, int)}), "all be float32 or all float64"),
+        (
+            lambda state, arrays: arrays.update({"0.bias": np.zeros(100, int)}),
+            "all be float32 or all float64",
+        ),
         (lambda state, arrays: arrays.clear(), "all be float32 or all float64"),
         (lambda state, arrays: state.update(units=[4, 9, 1]), "array 0.bias must have shape|array 0.weight"),
         (lambda state, arrays: state["parameters"].update(alpha={"eval": 1}), "unknown form 'eval'"),
