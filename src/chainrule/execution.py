@@ -146,7 +146,13 @@ class Executor(Protocol):
         """Weighted mean loss in evaluation mode, without penalty."""
 
     def gradient(
-        self, examples: Examples, penalty: Penalty = ..., *, training: bool = ..., step: int = ..., seed: int = ...
+        self,
+        examples: Examples,
+        penalty: Penalty = ...,
+        *,
+        training: bool = ...,
+        step: int = ...,
+        seed: int = ...,
     ) -> tuple[float, float, np.ndarray]:
         """Mean loss over all examples, its penalty, and the gradient of their sum."""
 

@@ -60,7 +60,7 @@ class UpdateRule:
 # c = decay, coupled decay, momentum, gradient scale, step scale, Nesterov (0 or 1)
 
 
-def _sgd_update(w, state, g, c):
+def _sgd_update(w: np.ndarray, state: np.ndarray, g: np.ndarray, c: np.ndarray) -> None:
     decay, coupled, momentum, gradient_scale, step_scale, nesterov = c[:6]
     g = g + coupled * w
     velocity = state[0]
@@ -71,7 +71,9 @@ def _sgd_update(w, state, g, c):
     w += step_scale * step
 
 
-def _sgd_scalar_update(w, first, second, g, c):
+def _sgd_scalar_update(
+    w: float, first: float, second: float, g: float, c: tuple[float, ...]
+) -> tuple[float, float, float]:
     scaled = c[3] * (g + c[1] * w)
     first = c[2] * first + scaled
     step = c[2] * first + scaled if c[5] > 0.0 else first
@@ -82,7 +84,7 @@ def _sgd_scalar_update(w, first, second, g, c):
 # c = decay, coupled decay, β₁, 1 − β₁, β₂, 1 − β₂, step size, ε
 
 
-def _adam_update(w, state, g, c):
+def _adam_update(w: np.ndarray, state: np.ndarray, g: np.ndarray, c: np.ndarray) -> None:
     decay, coupled, beta_1, one_minus_beta_1, beta_2, one_minus_beta_2, step_size, epsilon = c
     g = g + coupled * w
     first, second = state
@@ -94,7 +96,9 @@ def _adam_update(w, state, g, c):
     w -= step_size * first / (np.sqrt(second) + epsilon)
 
 
-def _adam_scalar_update(w, first, second, g, c):
+def _adam_scalar_update(
+    w: float, first: float, second: float, g: float, c: tuple[float, ...]
+) -> tuple[float, float, float]:
     g = g + c[1] * w
     first = c[2] * first + c[3] * g
     second = c[4] * second + c[5] * (g * g)
@@ -264,7 +268,7 @@ class AdamW(Adam):
         super().__init__(lr, betas, eps, weight_decay, epsilon_hat=epsilon_hat)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 def make_optimizer(optimizer: str | Optimizer) -> Optimizer:

@@ -12,7 +12,7 @@ import scipy.sparse
 
 from chainrule.execution import SATURATION_SHARE, Examples, Instructions, Penalty, Report
 from chainrule.functions import get_activation, get_loss
-from chainrule.plan import Operation, Plan
+from chainrule.plan import Operation, Plan, Slot
 
 __all__ = ["ReferenceExecutor", "dropout_keeps"]
 
@@ -175,7 +175,9 @@ class ReferenceExecutor:
         scale = self.dtype.type(0.0 if op.probability == 1.0 else 1.0 / (1.0 - op.probability))
         return np.where(keeps, h * scale, self.dtype.type(0))
 
-    def _batch_statistics(self, op: Operation, h: np.ndarray, training: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _batch_statistics(
+        self, op: Operation, h: np.ndarray, training: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         if training:
             return h.mean(axis=0), h.var(axis=0)
         return (
@@ -188,7 +190,9 @@ class ReferenceExecutor:
         if training and update_running:
             self._track(op, len(h), mean, variance)
         normal = (h - mean) / np.sqrt(variance + self.dtype.type(op.epsilon))
-        return normal * self._parameter(op.weight, op.width_in, 1.0) + self._parameter(op.bias, op.width_in, 0.0)
+        return normal * self._parameter(op.weight, op.width_in, 1.0) + self._parameter(
+            op.bias, op.width_in, 0.0
+        )
 
     def _track(self, op: Operation, n_rows: int, mean: np.ndarray, variance: np.ndarray) -> None:
         """Exponential averages of the batch's mean and unbiased variance (Ioffe & Szegedy 2015)."""
@@ -196,12 +200,16 @@ class ReferenceExecutor:
         running_mean, running_variance = self._batch_statistics(op, mean, training=False)
         running_mean += momentum * (mean - running_mean)
         if n_rows > 1:  # the variance of one row is not defined
-            running_variance += momentum * (variance * self.dtype.type(n_rows / (n_rows - 1)) - running_variance)
+            running_variance += momentum * (
+                variance * self.dtype.type(n_rows / (n_rows - 1)) - running_variance
+            )
         self.buffers[op.batches_tracked] += 1
 
     def _layer_norm(self, op: Operation, h: np.ndarray) -> np.ndarray:
         normal, _ = self._normalise_rows(op, h)
-        return normal * self._parameter(op.weight, op.width_in, 1.0) + self._parameter(op.bias, op.width_in, 0.0)
+        return normal * self._parameter(op.weight, op.width_in, 1.0) + self._parameter(
+            op.bias, op.width_in, 0.0
+        )
 
     def _normalise_rows(self, op: Operation, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scale = 1 / np.sqrt(h.var(axis=1, keepdims=True) + self.dtype.type(op.epsilon))
@@ -216,7 +224,9 @@ class ReferenceExecutor:
         weights = np.ones(len(z), self.dtype) if examples.weights is None else examples.weights
         total = weights.sum()
         share = weights * self.dtype.type(term.scale) / total if total > 0 else np.zeros_like(weights)
-        loss = float((share * record.value(z, examples.y, self.dtype.type(term.setting))).sum(dtype=np.float64))
+        loss = float(
+            (share * record.value(z, examples.y, self.dtype.type(term.setting))).sum(dtype=np.float64)
+        )
         slope = record.gradient(z, examples.y, self.dtype.type(term.setting))
         return loss, (slope * share[:, None]).astype(self.dtype)
 
@@ -250,7 +260,9 @@ class ReferenceExecutor:
         update_running: bool = False,
     ) -> tuple[float, float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
         """One right-to-left sweep: loss, penalty, gradient, and the values and δ it went through."""
-        values = self.values(examples.X, training=training, step=step, seed=seed, update_running=update_running)
+        values = self.values(
+            examples.X, training=training, step=step, seed=seed, update_running=update_running
+        )
         loss, slope = self._mean_loss(values[-1], examples)
         penalty_value, gradient = self._penalty(penalty, examples)
         deltas = [np.zeros_like(value) for value in values]
@@ -275,17 +287,21 @@ class ReferenceExecutor:
             deltas[op.source] += below
         return loss, penalty_value, gradient, values, deltas
 
-    def _linear_backward(self, op, h, delta, gradient):
+    def _linear_backward(
+        self, op: Operation, h: np.ndarray, delta: np.ndarray, gradient: np.ndarray
+    ) -> np.ndarray:
         weight_gradient = gradient[op.weight : op.weight + op.width_out * op.width_in]
         weight_gradient += (delta.T @ h).ravel()  # (6)
         if op.bias >= 0:
             gradient[op.bias : op.bias + op.width_out] += delta.sum(axis=0)  # (7)
         return delta @ self._weight(op)  # the product in (5)
 
-    def _activation_backward(self, op, z, delta):
+    def _activation_backward(self, op: Operation, z: np.ndarray, delta: np.ndarray) -> np.ndarray:
         return delta * get_activation(op.activation).derivative(z, self.dtype.type(op.alpha))  # the ⊙ in (5)
 
-    def _batch_norm_backward(self, op, h, delta, gradient, training):
+    def _batch_norm_backward(
+        self, op: Operation, h: np.ndarray, delta: np.ndarray, gradient: np.ndarray, training: bool
+    ) -> np.ndarray:
         mean, variance = self._batch_statistics(op, h, training)
         scale = 1 / np.sqrt(variance + self.dtype.type(op.epsilon))
         normal = (h - mean) * scale
@@ -296,13 +312,17 @@ class ReferenceExecutor:
         centred = delta_normal - delta_normal.mean(axis=0)
         return scale * (centred - normal * (delta_normal * normal).mean(axis=0))
 
-    def _layer_norm_backward(self, op, h, delta, gradient):
+    def _layer_norm_backward(
+        self, op: Operation, h: np.ndarray, delta: np.ndarray, gradient: np.ndarray
+    ) -> np.ndarray:
         normal, scale = self._normalise_rows(op, h)
         delta_normal = self._scale_and_shift_backward(op, normal, delta, gradient)
         centred = delta_normal - delta_normal.mean(axis=1, keepdims=True)
         return scale * (centred - normal * (delta_normal * normal).mean(axis=1, keepdims=True))
 
-    def _scale_and_shift_backward(self, op, normal, delta, gradient):
+    def _scale_and_shift_backward(
+        self, op: Operation, normal: np.ndarray, delta: np.ndarray, gradient: np.ndarray
+    ) -> np.ndarray:
         """Gradients of γ and β in γ x̂ + β, and δ with respect to x̂."""
         if op.weight >= 0:
             gradient[op.weight : op.weight + op.width_in] += (delta * normal).sum(axis=0)
@@ -349,10 +369,8 @@ class ReferenceExecutor:
         return np.array(rows)
 
     def _watch_slots(self, gradient: np.ndarray, before: np.ndarray) -> np.ndarray:
-        def norm(slot, vector):
-            return np.linalg.norm(slot.view(vector).astype(np.float64))
+        def norm(slot: Slot, vector: np.ndarray) -> float:
+            return float(np.linalg.norm(slot.view(vector).astype(np.float64)))
 
         change = self.parameters - before
-        return np.array(
-            [(norm(s, gradient), norm(s, before), norm(s, change)) for s in self.plan.parameters]
-        )
+        return np.array([(norm(s, gradient), norm(s, before), norm(s, change)) for s in self.plan.parameters])

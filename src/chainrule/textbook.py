@@ -108,14 +108,16 @@ def _checked_network(
         if w.ndim != 2 or w.shape[1] != width:
             raise ValueError(f"weights[{l}] must have shape (d, {width}); got {w.shape}")
         if len(v) != len(w):
-            raise ValueError(f"biases[{l}] must have {len(w)} entries, one a row of weights[{l}]; got {len(v)}")
+            raise ValueError(
+                f"biases[{l}] must have {len(w)} entries, one a row of weights[{l}]; got {len(v)}"
+            )
         width = len(w)
     return X, W, b, names
 
 
 def _one_hot_columns(y: ArrayLike, n_classes: int, n: int) -> np.ndarray:
     y = np.asarray(y)
-    if y.shape == (n_classes, n) and not (y.ndim == 1):
+    if y.shape == (n_classes, n) and y.ndim == 2:
         return y.astype(np.float64)
     if y.shape != (n,) or y.dtype.kind not in "iub":
         raise ValueError(f"y must be {n} class indices or have shape ({n_classes}, {n}); got shape {y.shape}")

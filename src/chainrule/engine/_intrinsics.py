@@ -84,7 +84,9 @@ def cpu_pause(typing_context):
 
     def codegen(context, builder, signature, args):
         if context.codegen().target_data and "x86" in builder.module.triple:
-            builder.call(_declare(builder.module, "llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
+            builder.call(
+                _declare(builder.module, "llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), []
+            )
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -55,7 +55,7 @@ def device(function: Callable) -> Callable:
 
 def entry(function: Callable) -> Any:
     """Compile, and keep on disk, a function that Python calls without holding the interpreter lock."""
-    dispatcher = numba.njit(function, nogil=True, **OPTIONS)
+    dispatcher: Any = numba.njit(function, nogil=True, **OPTIONS)
     dispatcher._cache = KernelCache(function)
     return dispatcher
 
@@ -75,7 +75,8 @@ class Kernel:
 
     def __init__(self, function: Callable, signature: Any, identity: tuple) -> None:
         function.__chainrule_identity__ = identity  # type: ignore[attr-defined]
-        self._compiled = CFunc(function, sigutils.normalize_signature(signature), {}, dict(OPTIONS))
+        make: Any = CFunc
+        self._compiled = make(function, sigutils.normalize_signature(signature), {}, dict(OPTIONS))
         self._compiled._cache = KernelCache(function)
         self._compiled.compile()
 
@@ -105,7 +106,9 @@ def compilable(function: Callable, dtype: Any, compiled: dict[Callable, Any] | N
                 names[name] = compilable(names[name], dtype, compiled)
             elif name in names:
                 names[name] = narrow(names[name])
-        code = function.__code__.replace(co_consts=tuple(narrow(value) for value in function.__code__.co_consts))
+        code = function.__code__.replace(
+            co_consts=tuple(narrow(value) for value in function.__code__.co_consts)
+        )
         twin = python_types.FunctionType(code, names, function.__name__, function.__defaults__)
         compiled[function] = device(twin)
     return compiled[function]
@@ -152,9 +155,9 @@ def _private_directory(path: Path) -> bool:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
-        if hasattr(os, "getuid"):
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                return False
+        others_write = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or others_write):
+            return False
         return os.access(path, os.W_OK)
     except OSError:
         return False
@@ -246,4 +249,5 @@ class KernelCache(_Cache):
     def _announce(cls) -> None:
         if not KernelCache._announced:
             KernelCache._announced = True
-            print(_COMPILING_MESSAGE, file=sys.stderr, flush=True)
+            sys.stderr.write(_COMPILING_MESSAGE + "\n")
+            sys.stderr.flush()

@@ -1,8 +1,8 @@
 """Matrix products: sgemm and dgemm called by address from compiled code.
 
-SciPy's BLAS is always there; Intel's MKL is used where it is installed (the ``mkl`` extra). The engine runs its
-own threads, so while it runs the library's must not: a guard that counts its holders sets the library to one
-thread for as long as any training is under way, and restores what was there when the last one ends.
+SciPy's BLAS is always there; Intel's MKL is used where it is installed (the ``mkl`` extra). The engine runs
+its own threads, so while it runs the library's must not: a guard that counts its holders sets the library to
+one thread for as long as any training is under way, and restores what was there when the last one ends.
 """
 
 import ctypes

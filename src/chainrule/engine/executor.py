@@ -87,6 +87,7 @@ class EngineExecutor:
         """A task on these examples with everything at rest; ``changes`` says what this one does."""
         X = examples.X
         sparse = scipy.sparse.issparse(X)
+        rows = np.arange(X.shape[0], dtype=np.int64) if order is None else order
         arrays = {
             "X": None if sparse else X,
             "sparse_values": X.data if sparse else None,
@@ -94,15 +95,16 @@ class EngineExecutor:
             "sparse_starts": X.indptr.astype(np.int64) if sparse else None,
             "targets": examples.y,
             "weights": examples.weights,
-            "order": np.arange(X.shape[0], dtype=np.int64) if order is None else order,
+            "order": rows,
             "coefficients": None,
             "output": None,
         }
         arrays.update((name, value) for name, value in changes.items() if name in arrays)
         settings = {
-            "n_rows": len(arrays["order"]), "identity_order": order is None, "batch_size": batch_size,
+            "n_rows": len(rows), "identity_order": order is None, "batch_size": batch_size,
             "total_weight": 0.0, "loss_kernel": 0, "update_kernel": 0,
-            "loss_setting": self.dtype.type(self.plan.loss.setting), "loss_scale": float(self.plan.loss.scale),
+            "loss_setting": self.dtype.type(self.plan.loss.setting),
+            "loss_scale": float(self.plan.loss.scale),
             "l2": 0.0, "l1": 0.0, "per_example": False, "clip_norm": 0.0, "decay_all": False,
             "training": False, "track": False, "first_step": 0, "seed": 0, "telemetry_every": 0,
         }  # fmt: skip

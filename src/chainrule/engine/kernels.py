@@ -120,6 +120,7 @@ def saturated(record: Activation, dtype: Any) -> Kernel:
 def _row_function(record: Loss, classes: bool, dtype: Any) -> Callable:
     """The record's loss of one example, as ``f(z, y, label, slope, setting) -> value``."""
     if classes:
+        assert record.class_row is not None
         class_row = compilable(record.class_row, dtype)
         return lambda z, y, label, slope, setting: class_row(z, label, slope, setting)
     if record.row is not None:

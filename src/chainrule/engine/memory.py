@@ -44,7 +44,13 @@ class Workspace:
     """
 
     def __init__(
-        self, plan: Plan, tables: Tables, parameters: np.ndarray, buffers: np.ndarray, n_rows: int, training: bool
+        self,
+        plan: Plan,
+        tables: Tables,
+        parameters: np.ndarray,
+        buffers: np.ndarray,
+        n_rows: int,
+        training: bool,
     ) -> None:
         dtype = parameters.dtype
         width, widest = int(tables.widths[1:].sum()), int(tables.widths.max())
@@ -65,7 +71,9 @@ class Workspace:
             "deltas": aligned(n_rows * width if training else 0, dtype),
             "batch": aligned(n_rows * plan.n_inputs, dtype),
             "statistics": aligned(tables.n_statistics, dtype),
-            "row_statistics": aligned(n_rows * tables.row_statistics if plan.uses("layer_norm") else 0, dtype),
+            "row_statistics": aligned(
+                n_rows * tables.row_statistics if plan.uses("layer_norm") else 0, dtype
+            ),
             "column_sums": aligned(widest, dtype),
             "column_products": aligned(widest, dtype),
             "row_losses": aligned(n_rows, dtype),

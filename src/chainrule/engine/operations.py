@@ -451,7 +451,11 @@ def layer_norm_backward(t, m, k, thread, n_threads, x_at, n_rows):
     accumulate = t.integers[k, ACCUMULATE]
     below_at = delta_address(t, m, source)
     for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        h, above, below = part(m, h_at, row * n, n), part(m, above_at, row * n, n), part(m, below_at, row * n, n)
+        h, above, below = (
+            part(m, h_at, row * n, n),
+            part(m, above_at, row * n, n),
+            part(m, below_at, row * n, n),
+        )
         mean, scale = means[row], scales[row]
         total = m.zero
         product = m.zero

@@ -128,24 +128,25 @@ class Pool:
             raise interrupt
 
 
-_pools: dict[int, Pool] = {}
-_pools_lock = threading.Lock()
+class _Pools:
+    """The process's pools by size."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_size: dict[int, Pool] = {}
+
+
+_pools = _Pools()
 
 
 def pool(n_threads: int) -> Pool:
     """The process's pool of this size, made when first asked for."""
-    with _pools_lock:
-        if n_threads not in _pools:
-            _pools[n_threads] = Pool(n_threads)
-        return _pools[n_threads]
-
-
-def _forget_pools() -> None:
-    """In a forked child the parent's threads do not exist: start anew."""
-    global _pools_lock
-    _pools_lock = threading.Lock()
-    _pools.clear()
+    with _pools.lock:
+        if n_threads not in _pools.by_size:
+            _pools.by_size[n_threads] = Pool(n_threads)
+        return _pools.by_size[n_threads]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pools)
+    # In a forked child the parent's threads do not exist: start anew.
+    os.register_at_fork(after_in_child=_pools.__init__)  # type: ignore[misc]

@@ -34,8 +34,8 @@ Memory = namedtuple(
 Task = namedtuple(
     "Task",
     "X sparse_values sparse_columns sparse_starts targets weights order n_rows identity_order "
-    "batch_size coefficients total_weight loss_kernel loss_setting loss_scale update_kernel l2 l1 per_example "
-    "clip_norm decay_all training track first_step seed telemetry_every output",
+    "batch_size coefficients total_weight loss_kernel loss_setting loss_scale update_kernel l2 l1 "
+    "per_example clip_norm decay_all training track first_step seed telemetry_every output",
 )
 
 N_COEFFICIENTS = 8
@@ -165,7 +165,7 @@ def penalised_gradient(m, task, w, g, penalised, factor):
 
 @device
 def owned_range(t, k, p, which):
-    """The parameters of one panel, the first and how many: rows of W (or γ) for ``which`` 0, of b (or β) for 1."""
+    """The parameters of one panel, the first and how many: of W or γ for ``which`` 0, of b or β for 1."""
     offset = t.integers[k, at.WEIGHT] if which == 0 else t.integers[k, at.BIAS]
     if offset < 0:
         return 0, 0
@@ -256,7 +256,10 @@ def watch_operations(t, m, sample, n_rows, thread, n_threads):
             zeros = 0
             finite = 0
             for row in range(n_rows):
-                h, delta = do.part(m, h_at, row * width + a, b - a), do.part(m, delta_at, row * width + a, b - a)
+                h, delta = (
+                    do.part(m, h_at, row * width + a, b - a),
+                    do.part(m, delta_at, row * width + a, b - a),
+                )
                 for j in range(b - a):
                     squares += np.float64(h[j]) * h[j]
                     delta_squares += np.float64(delta[j]) * delta[j]

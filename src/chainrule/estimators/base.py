@@ -129,7 +129,9 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
     # -- fitting -----------------------------------------------------------------------------------
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple | None = None) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple | None = None
+    ) -> Any:
         check_combinations(self)
         sizes = hidden_sizes(self.hidden_layer_sizes)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -227,7 +229,13 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
     # -- stochastic solvers ------------------------------------------------------------------------
 
     def _fit_stochastic(
-        self, X: Any, y: np.ndarray, sample_weight: Any, incremental: bool, validation: tuple | None, context: Any
+        self,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple | None,
+        context: Any,
     ) -> None:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -295,7 +303,9 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         """Validation data given to ``fit``, checked and encoded as the training data is."""
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=self._network.parameters.dtype, reset=False)
+        X = validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=self._network.parameters.dtype, reset=False
+        )
         y = self._encode_validation(column_or_1d(y) if np.ndim(y) == 1 else np.asarray(y))
         if X.shape[0] != y.shape[0]:
             raise ValueError(f"X_val and y_val must have as many rows; got {X.shape[0]} and {y.shape[0]}")
@@ -334,7 +344,8 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
     def _stopping_message(self) -> str:
         what = "Validation score" if self.early_stopping else "Training loss"
-        return f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        patience = self.n_iter_no_change
+        return f"{what} did not improve more than tol={self.tol:f} for {patience} consecutive epochs."
 
     def _update_no_improvement_count(self, validation: tuple | None) -> None:
         """Compare this epoch with the best so far, by validation score or by training loss."""
@@ -396,7 +407,11 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=kind, reset=False)
         network = self._current_network(X.dtype)
         dtype = network.parameters.dtype
-        X = X.tocsr().astype(dtype, copy=False) if hasattr(X, "tocsr") else np.ascontiguousarray(X, dtype=dtype)
+        X = (
+            X.tocsr().astype(dtype, copy=False)
+            if hasattr(X, "tocsr")
+            else np.ascontiguousarray(X, dtype=dtype)
+        )
         return self._activate_output(network.executor(self.n_jobs).predict(X))
 
     def _activate_output(self, z: np.ndarray) -> np.ndarray:
@@ -416,7 +431,9 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
                 network = Network.build(architecture_of(self, units), loss, self.coefs_[0].dtype)
             network.load(self.coefs_, self.intercepts_)
         # As NumPy would: float32 weights on float64 (or integer) data compute in float64.
-        wanted = np.result_type(network.parameters.dtype, dtype if np.dtype(dtype).kind == "f" else np.float64)
+        wanted = np.result_type(
+            network.parameters.dtype, dtype if np.dtype(dtype).kind == "f" else np.float64
+        )
         return network.copy(wanted) if wanted != network.parameters.dtype else network
 
     # -- odds and ends -----------------------------------------------------------------------------

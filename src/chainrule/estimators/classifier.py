@@ -233,7 +233,8 @@ class MLPClassifier(ClassifierMixin, ExchangeMixin, BaseMLP):
                 )
         elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {classes}."
             )
 
     def _encode_validation(self, y: np.ndarray) -> np.ndarray:
@@ -294,7 +295,9 @@ class MLPClassifier(ClassifierMixin, ExchangeMixin, BaseMLP):
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=False, validation=_validation(X_val, y_val, sample_weight_val))
+        return self._fit(
+            X, y, sample_weight, incremental=False, validation=_validation(X_val, y_val, sample_weight_val)
+        )
 
     @available_if(lambda est: est._check_solver())
     @with_callbacks

@@ -15,9 +15,9 @@ _SHARED_ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "t
 
 # Fitted attributes that move between the two libraries as they are.
 _FITTED = (
-    "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_", "n_iter_", "out_activation_", "t_", "loss_",
-    "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_", "classes_", "_label_binarizer",
-    "_no_improvement_count",
+    "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_", "n_iter_", "out_activation_", "t_",
+    "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_", "classes_",
+    "_label_binarizer", "_no_improvement_count",
 )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ class ExchangeMixin:
         return other
 
     def _sklearn_parameters(self, kind: Any, activation: str) -> dict[str, Any]:
-        """This estimator's parameters that scikit-learn's has, where it takes their value."""
+        """Those of the parameters that scikit-learn's has, where it takes their value."""
         own = self.get_params()  # type: ignore[attr-defined]
         parameters = {name: own[name] for name in kind().get_params()}
         parameters["activation"] = activation
@@ -75,7 +75,7 @@ class ExchangeMixin:
 
     @classmethod
     def from_sklearn(cls, estimator: Any) -> Self:
-        """This library's estimator with the parameters, weights and fitted attributes of scikit-learn's.
+        """The estimator of this library with the parameters, weights and fitted attributes of scikit-learn's.
 
         Raises
         ------
@@ -84,8 +84,10 @@ class ExchangeMixin:
         """
         kind = getattr(sklearn.neural_network, cls.__name__)
         if not isinstance(estimator, kind):
-            raise TypeError(f"estimator must be a sklearn.neural_network.{cls.__name__}; got {type(estimator).__name__}")
-        mine = cls(**estimator.get_params())
+            raise TypeError(
+                f"estimator must be a sklearn.neural_network.{cls.__name__}; got {type(estimator).__name__}"
+            )
+        mine: Any = cls(**estimator.get_params())
         for name in _FITTED:
             if hasattr(estimator, name):
                 setattr(mine, name, getattr(estimator, name))
@@ -95,4 +97,5 @@ class ExchangeMixin:
             mine.validation_loss_curve_ = None
             mine._bind_network()
             mine._remember_best()
-        return mine
+        result: Self = mine
+        return result

@@ -19,7 +19,9 @@ class LBFGSMixin:
         network = self._network  # type: ignore[attr-defined]
         linear = [op for op in network.plan.operations if op.kind == "linear"]
         weights = [
-            vector[op.weight : op.weight + op.width_in * op.width_out].reshape(op.width_out, op.width_in).T.ravel()
+            vector[op.weight : op.weight + op.width_in * op.width_out]
+            .reshape(op.width_out, op.width_in)
+            .T.ravel()
             for op in linear
         ]
         return np.concatenate([*weights, *(vector[op.bias : op.bias + op.width_out] for op in linear)])

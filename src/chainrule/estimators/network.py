@@ -141,7 +141,9 @@ class Network:
     def executor(self, n_jobs: int | None) -> Any:
         """The engine on these numbers."""
         if n_jobs not in self._executors:
-            self._executors[n_jobs] = make_executor("engine", self.plan, self.parameters, self.buffers, n_jobs)
+            self._executors[n_jobs] = make_executor(
+                "engine", self.plan, self.parameters, self.buffers, n_jobs
+            )
         return self._executors[n_jobs]
 
     # The views would be pickled as copies, and an executor holds addresses: keep the vectors alone.

@@ -67,7 +67,9 @@ def _one_a_layer(name: str, value: Any, n_hidden: int) -> tuple:
     if not isinstance(value, list | tuple):
         return (value,) * n_hidden
     if len(value) != n_hidden:
-        raise ValueError(f"{name} must be one value, or one for each of the {n_hidden} hidden layers; got {value!r}")
+        raise ValueError(
+            f"{name} must be one value, or one for each of the {n_hidden} hidden layers; got {value!r}"
+        )
     return tuple(value)
 
 
@@ -97,6 +99,6 @@ def check_combinations(estimator: Any) -> None:
             value = getattr(estimator, name)
             if value != neutral and value != 0:
                 raise ValueError(
-                    f"{name}={value!r} needs a stochastic solver ('adam', 'adamw' or 'sgd'): L-BFGS minimises "
-                    "one fixed function of the whole data"
+                    f"{name}={value!r} needs a stochastic solver ('adam', 'adamw' or 'sgd'): L-BFGS "
+                    "minimises one fixed function of the whole data"
                 )

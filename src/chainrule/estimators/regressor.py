@@ -227,9 +227,7 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
         if isinstance(self.loss, str):
             return self.loss, get_loss(LOSS_RECORDS[self.loss]).setting
         if len(self.loss) != 2 or self.loss[0] not in ("huber", "quantile"):
-            raise ValueError(
-                f"loss as a pair must be ('quantile', q) or ('huber', delta); got {self.loss!r}"
-            )
+            raise ValueError(f"loss as a pair must be ('quantile', q) or ('huber', delta); got {self.loss!r}")
         name, setting = self.loss[0], float(self.loss[1])
         if name == "quantile" and not 0 < setting < 1:
             raise ValueError(f"loss ('quantile', q) needs q between 0 and 1; got {setting}")
@@ -300,7 +298,9 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=False, validation=_validation(X_val, y_val, sample_weight_val))
+        return self._fit(
+            X, y, sample_weight, incremental=False, validation=_validation(X_val, y_val, sample_weight_val)
+        )
 
     @available_if(lambda est: est._check_solver())
     @with_callbacks

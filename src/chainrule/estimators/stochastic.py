@@ -96,7 +96,7 @@ class SolverState:
             self.learning_rate = self._initial_rate / (samples_seen + 1) ** self._power
 
     def trigger_stopping(self, message: str, verbose: Any) -> bool:
-        """Whether to stop now that nothing improves; the adaptive rate is divided by 5 instead, down to 1e-6."""
+        """Whether to stop now that nothing improves; "adaptive" divides the rate by 5 first, down to 1e-6."""
         stops = True
         suffix = " Stopping."
         if self.solver == "sgd" and self._named == "adaptive":

@@ -79,7 +79,10 @@ class Activation:
 
 
 def _constant_gain(gain: float) -> Callable[[float], float]:
-    return lambda alpha=0.0: gain
+    def constant(alpha: float = 0.0) -> float:
+        return gain
+
+    return constant
 
 
 # -- identity --------------------------------------------------------------------------------------

@@ -81,7 +81,11 @@ def fit(
     ('finished', True)
     """
     return _Fitting(module, loss, make_optimizer(optimizer), read_options(options)).run(
-        X, y, epochs=_count("epochs", epochs), batch_size=_count("batch_size", batch_size), validation=validation
+        X,
+        y,
+        epochs=_count("epochs", epochs),
+        batch_size=_count("batch_size", batch_size),
+        validation=validation,
     )
 
 
@@ -178,8 +182,11 @@ class _Fitting:
         if isinstance(validation, int | float) and not isinstance(validation, bool):
             return self._split(X, y, weights, float(validation))
         if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-            raise ValueError("validation must be (X, y), (X, y, weights) or a share of the rows between 0 and 1")
-        held_out = self._examples(*validation[:2], validation[2] if len(validation) == 3 else None, "validation ")
+            raise ValueError(
+                "validation must be (X, y), (X, y, weights) or a share of the rows between 0 and 1"
+            )
+        X_held_out, y_held_out, *rest = validation
+        held_out = self._examples(X_held_out, y_held_out, rest[0] if rest else None, "validation ")
         return self._examples(X, y, weights, "", options.class_weight), held_out
 
     def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Examples, Examples]:
@@ -188,7 +195,9 @@ class _Fitting:
         n = len(everything)
         n_held_out = round(share * n)
         if not 0 < share < 1 or not 0 < n_held_out < n:
-            raise ValueError(f"validation must leave rows on both sides: a share of {share} of {n} rows does not")
+            raise ValueError(
+                f"validation must leave rows on both sides: a share of {share} of {n} rows does not"
+            )
         rows = self.random.permutation(n)
 
         def take(part: np.ndarray) -> Examples:
@@ -265,9 +274,14 @@ class _Fitting:
             return False
         store(self.plan, self.module, trainer.executor.parameters, trainer.executor.buffers)
         event = EpochEvent(
-            int(record["epoch"]), record, history, self.module, report if self.options.telemetry_every else None
+            int(record["epoch"]),
+            record,
+            history,
+            self.module,
+            report if self.options.telemetry_every else None,
         )
-        return any([callback(event) for callback in callbacks])  # every callback hears of every epoch
+        answers = [callback(event) for callback in callbacks]  # every callback hears of every epoch
+        return any(answers)
 
 
 class _BestKeeper:
@@ -288,7 +302,9 @@ class _BestKeeper:
     def see(self, record: dict[str, float]) -> bool:
         """Note an epoch; whether it improved."""
         if self.monitor not in record:
-            raise ValueError(f"early_stopping monitors {self.monitor!r}, which is not among {', '.join(record)}")
+            raise ValueError(
+                f"early_stopping monitors {self.monitor!r}, which is not among {', '.join(record)}"
+            )
         value = record[self.monitor]
         improved = value < self._best - self._min_delta
         if value < self._best:

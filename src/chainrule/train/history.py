@@ -81,7 +81,7 @@ class History:
             axes = plt.subplots()[1]
         columns = list(self.epochs[0]) if self.epochs else []
         epochs = np.arange(1, len(self) + 1)
-        losses = [name for name in ("loss", "validation_loss") if name in columns]
+        losses: list[str] = [name for name in ("loss", "validation_loss") if name in columns]
         for name in losses:
             axes.plot(epochs, self[name], label=name.replace("_", " "))
         others = {"epoch", "penalty", "learning_rate", "seconds", *losses}
@@ -107,4 +107,5 @@ class History:
         if not self.epochs:
             return f"History(no epochs, stopped: {self.stopped})"
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.epochs[-1].items() if name != "epoch")
-        return f"History({len(self)} epochs, stopped: {self.stopped}, best epoch {self.best_epoch}; last: {last})"
+        end = f"stopped: {self.stopped}, best epoch {self.best_epoch}; last: {last}"
+        return f"History({len(self)} epochs, {end})"

@@ -120,7 +120,9 @@ def _merged(reports: list[Report]) -> Report:
     )
 
 
-def make_executor(name: str, plan: Plan, parameters: np.ndarray, buffers: np.ndarray, n_jobs: Any = None) -> Any:
+def make_executor(
+    name: str, plan: Plan, parameters: np.ndarray, buffers: np.ndarray, n_jobs: Any = None
+) -> Any:
     """The executor of this name for a plan; ``n_jobs`` as in scikit-learn, None for the engine's choice."""
     if name not in EXECUTORS:
         raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {name!r}")

@@ -45,7 +45,9 @@ class EpochProgress:
         """Show an epoch's losses and metrics."""
         if self._bar is not None:
             hidden = ("epoch", "penalty", "learning_rate", "seconds")
-            text = "  ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in record.items() if key not in hidden)
+            text = "  ".join(
+                f"{key.replace('_', ' ')} {value:.4g}" for key, value in record.items() if key not in hidden
+            )
             self._bar.update(self._task, advance=1, description=text)
 
     def __exit__(self, *exception: object) -> None:

@@ -35,7 +35,9 @@ def class_weight_vector(class_weight: Any, y: np.ndarray, n_classes: int) -> np.
     else:
         vector = np.asarray(class_weight, dtype=np.float64)
     if vector.shape != (n_classes,) or not np.isfinite(vector).all() or (vector < 0).any():
-        raise ValueError(f"class_weight must be {n_classes} finite, non-negative numbers; got {class_weight!r}")
+        raise ValueError(
+            f"class_weight must be {n_classes} finite, non-negative numbers; got {class_weight!r}"
+        )
     return vector
 
 
@@ -49,7 +51,15 @@ def _class_indices(y: np.ndarray) -> np.ndarray:
 
 
 def weighted_examples(
-    plan: Plan, loss: Any, X: Any, y: Any, sample_weight: Any, class_weight: Any, *, dtype: Any, name: str = ""
+    plan: Plan,
+    loss: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    *,
+    dtype: Any,
+    name: str = "",
 ) -> Examples:
     """Checked examples with the weights of their classes worked in.
 
