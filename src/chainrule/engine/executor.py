@@ -7,7 +7,7 @@ import scipy.sparse
 
 from chainrule.engine import kernels
 from chainrule.engine.blas import one_blas_thread
-from chainrule.engine.layout import make_tables
+from chainrule.engine.layout import Tables, make_tables
 from chainrule.engine.memory import Workspace, address
 from chainrule.engine.threads import available_processors, pool
 from chainrule.engine.worker import Memory, Task, run
@@ -67,6 +67,9 @@ class EngineExecutor:
         self.dtype = parameters.dtype
         self.n_threads = n_threads
         self._tables = make_tables(plan, self.dtype)
+        self._table_addresses = Tables(
+            *(address(entry) if isinstance(entry, np.ndarray) else entry for entry in self._tables)
+        )
         self._workspace: Workspace | None = None
 
     def _workspace_for(self, n_rows: int, training: bool) -> Workspace:
@@ -128,12 +131,14 @@ class EngineExecutor:
                 workers = pool(n_threads)
                 if workers.busy.acquire(blocking=False):
                     try:
-                        workers.run(lambda thread: run(thread, n_threads, self._tables, memory, task))
+                        workers.run(
+                            lambda thread: run(thread, n_threads, self._table_addresses, memory, task)
+                        )
                         return
                     finally:
                         workers.busy.release()
             # One thread; also where another training holds the pool, since the bits are the same.
-            run(0, 1, self._tables, memory, task)
+            run(0, 1, self._table_addresses, memory, task)
 
     # -- the executor's methods --------------------------------------------------------------------
 

@@ -35,9 +35,8 @@ ALPHA, PROBABILITY, EPSILON, MOMENTUM, N_REALS = range(5)
 
 LINEAR, ACTIVATION, BATCH_NORM, LAYER_NORM, DROPOUT, ADD = range(len(KINDS))
 
-Tables = namedtuple(
-    "Tables", "integers reals widths value_at edges n_panels loss_barrier n_statistics row_statistics"
-)
+# The tables of a plan: arrays here in Python, their addresses in compiled code.
+Tables = namedtuple("Tables", "integers reals widths value_at edges n_panels n_operations loss_barrier")
 
 
 def panel_edges(width: int) -> np.ndarray:
@@ -130,6 +129,5 @@ def make_tables(plan: Plan, dtype: np.dtype) -> Tables:
     widths = np.array(plan.widths, dtype=np.int64)
     value_at = np.concatenate([[0, 0], np.cumsum(widths[1:])]).astype(np.int64)
     return Tables(
-        integers, reals, widths, value_at, edges, n_panels, int(loss_barrier), statistics,
-        2 * n_operations,
+        integers, reals, widths, value_at, edges, n_panels, n_operations, int(loss_barrier)
     )  # fmt: skip

@@ -70,9 +70,9 @@ class Workspace:
             "values": aligned(n_rows * width, dtype),
             "deltas": aligned(n_rows * width if training else 0, dtype),
             "batch": aligned(n_rows * plan.n_inputs, dtype),
-            "statistics": aligned(tables.n_statistics, dtype),
+            "statistics": aligned(2 * width if plan.uses("batch_norm") else 0, dtype),
             "row_statistics": aligned(
-                n_rows * tables.row_statistics if plan.uses("layer_norm") else 0, dtype
+                2 * n_rows * len(plan.operations) if plan.uses("layer_norm") else 0, dtype
             ),
             "column_sums": aligned(widest, dtype),
             "column_products": aligned(widest, dtype),

@@ -20,7 +20,10 @@ from chainrule.engine.layout import (
     BIAS,
     EPSILON,
     GATE,
+    MAX_PANELS,
     MOMENTUM,
+    N_INTEGERS,
+    N_REALS,
     PROBABILITY,
     RUNNING_MEAN,
     RUNNING_VARIANCE,
@@ -37,6 +40,30 @@ GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
 @device
+def number_at(address, index):
+    """Entry ``index`` of the int64 array at an address."""
+    return carray(array_at(address + index * 8, 0), 1)[0]
+
+
+@device
+def integer(t, k, field):
+    """One field of operation k's row in the table of integers."""
+    return number_at(t.integers, k * N_INTEGERS + field)
+
+
+@device
+def real(t, m, k, field):
+    """One field of operation k's row in the table of reals."""
+    return carray(array_at(t.reals + (k * N_REALS + field) * m.itemsize, m.zero), 1)[0]
+
+
+@device
+def edge(t, v, p):
+    """The first column of panel p of value v."""
+    return number_at(t.edges, v * (MAX_PANELS + 1) + p)
+
+
+@device
 def as_real(m, x):
     """A number in the run's dtype; arithmetic with a wider one would widen whole loops."""
     return type(m.zero)(x)
@@ -47,13 +74,13 @@ def value_address(t, m, v, x_at):
     """Where value v of the batch begins; value 0 is the batch of X."""
     if v == 0:
         return x_at
-    return m.values + t.value_at[v] * m.capacity * m.itemsize
+    return m.values + number_at(t.value_at, v) * m.capacity * m.itemsize
 
 
 @device
 def delta_address(t, m, v):
     """Where δ of value v begins."""
-    return m.deltas + t.value_at[v] * m.capacity * m.itemsize
+    return m.deltas + number_at(t.value_at, v) * m.capacity * m.itemsize
 
 
 @device
@@ -65,14 +92,16 @@ def part(m, address, offset, n):
 @device
 def panels(t, v, thread, n_threads):
     """The panels [first, last) of value v that a thread owns."""
-    return t.n_panels[v] * thread // n_threads, t.n_panels[v] * (thread + 1) // n_threads
+    return number_at(t.n_panels, v) * thread // n_threads, number_at(t.n_panels, v) * (
+        thread + 1
+    ) // n_threads
 
 
 @device
 def columns(t, v, thread, n_threads):
     """The columns of value v that a thread owns: the first, and how many."""
     first, last = panels(t, v, thread, n_threads)
-    return t.edges[v, first], t.edges[v, last] - t.edges[v, first]
+    return edge(t, v, first), edge(t, v, last) - edge(t, v, first)
 
 
 # -- linear ----------------------------------------------------------------------------------------
@@ -81,21 +110,21 @@ def columns(t, v, thread, n_threads):
 @device
 def linear_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """Z = H Wᵀ + b on own columns, equation (1)."""
-    d_in, d_out = t.integers[k, WIDTH_IN], t.integers[k, WIDTH_OUT]
-    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    d_in, d_out = integer(t, k, WIDTH_IN), integer(t, k, WIDTH_OUT)
+    h_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     z_at = value_address(t, m, k + 1, x_at)
     size = m.itemsize
-    w_at = m.parameters + t.integers[k, WEIGHT] * size
+    w_at = m.parameters + integer(t, k, WEIGHT) * size
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
-        a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
+        a, b = edge(t, k + 1, p), edge(t, k + 1, p + 1)
         gemm(
             m.gemm, False, True, n_rows, b - a, d_in,
             h_at, d_in, w_at + a * d_in * size, d_in, m.zero, z_at + a * size, d_out,
         )  # fmt: skip
-    bias = t.integers[k, BIAS]
+    bias = integer(t, k, BIAS)
     if bias >= 0:
-        a, n = t.edges[k + 1, first], t.edges[k + 1, last] - t.edges[k + 1, first]
+        a, n = edge(t, k + 1, first), edge(t, k + 1, last) - edge(t, k + 1, first)
         b = part(m, m.parameters, bias + a, n)
         for row in range(n_rows):
             z = part(m, z_at, row * d_out + a, n)
@@ -106,21 +135,21 @@ def linear_forward(t, m, k, thread, n_threads, x_at, n_rows):
 @device
 def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
     """∂W = Δᵀ H and ∂b = Σ δ on own rows of W, equations (6) and (7); Δ W on own columns, (5)."""
-    d_in, d_out, source = t.integers[k, WIDTH_IN], t.integers[k, WIDTH_OUT], t.integers[k, SOURCE]
+    d_in, d_out, source = integer(t, k, WIDTH_IN), integer(t, k, WIDTH_OUT), integer(t, k, SOURCE)
     h_at = value_address(t, m, source, x_at)
     delta_at = delta_address(t, m, k + 1)
     size = m.itemsize
-    g_at = m.gradient + t.integers[k, WEIGHT] * size
+    g_at = m.gradient + integer(t, k, WEIGHT) * size
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
-        a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
+        a, b = edge(t, k + 1, p), edge(t, k + 1, p + 1)
         gemm(
             m.gemm, True, False, b - a, d_in, n_rows,
             delta_at + a * size, d_out, h_at, d_in, m.zero, g_at + a * d_in * size, d_in,
         )  # fmt: skip
-    bias = t.integers[k, BIAS]
+    bias = integer(t, k, BIAS)
     if bias >= 0:
-        a, n = t.edges[k + 1, first], t.edges[k + 1, last] - t.edges[k + 1, first]
+        a, n = edge(t, k + 1, first), edge(t, k + 1, last) - edge(t, k + 1, first)
         db = part(m, m.gradient, bias + a, n)
         for j in range(n):
             db[j] = m.zero
@@ -130,11 +159,11 @@ def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
                 db[j] += delta[j]
     if source > 0:
         below_at = delta_address(t, m, source)
-        w_at = m.parameters + t.integers[k, WEIGHT] * size
-        beta = m.one if t.integers[k, ACCUMULATE] else m.zero
+        w_at = m.parameters + integer(t, k, WEIGHT) * size
+        beta = m.one if integer(t, k, ACCUMULATE) else m.zero
         first, last = panels(t, source, thread, n_threads)
         for p in range(first, last):
-            a, b = t.edges[source, p], t.edges[source, p + 1]
+            a, b = edge(t, source, p), edge(t, source, p + 1)
             gemm(
                 m.gemm, False, False, n_rows, b - a, d_out,
                 delta_at, d_out, w_at + a * size, d_in, beta, below_at + a * size, d_in,
@@ -147,33 +176,33 @@ def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
 @device
 def activation_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """H = σ(Z) on own columns, equation (2)."""
-    width = t.integers[k, WIDTH_OUT]
-    z_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    width = integer(t, k, WIDTH_OUT)
+    z_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     h_at = value_address(t, m, k + 1, x_at)
     a, n = columns(t, k + 1, thread, n_threads)
-    call_kernel(t.integers[k, ACTIVATE], (z_at, h_at, n_rows, width, a, a + n), (t.reals[k, ALPHA],))
+    call_kernel(integer(t, k, ACTIVATE), (z_at, h_at, n_rows, width, a, a + n), (real(t, m, k, ALPHA),))
 
 
 @device
 def activation_backward(t, m, k, thread, n_threads, x_at, n_rows):
     """δ ⊙ σ'(z) on own columns, equation (5)."""
-    source, width = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
+    source, width = integer(t, k, SOURCE), integer(t, k, WIDTH_OUT)
     if source == 0:
         return
     z_at = value_address(t, m, source, x_at)
     h_at = value_address(t, m, k + 1, x_at)
     out_at, in_at = delta_address(t, m, k + 1), delta_address(t, m, source)
     a, n = columns(t, k + 1, thread, n_threads)
-    integers = (z_at, h_at, out_at, in_at, n_rows, width, a, a + n, t.integers[k, ACCUMULATE])
-    call_kernel(t.integers[k, GATE], integers, (t.reals[k, ALPHA],))
+    integers = (z_at, h_at, out_at, in_at, n_rows, width, a, a + n, integer(t, k, ACCUMULATE))
+    call_kernel(integer(t, k, GATE), integers, (real(t, m, k, ALPHA),))
 
 
 @device
 def add_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """h + F(h) on own columns."""
-    width = t.integers[k, WIDTH_OUT]
-    one_at = value_address(t, m, t.integers[k, SOURCE], x_at)
-    two_at = value_address(t, m, t.integers[k, SECOND], x_at)
+    width = integer(t, k, WIDTH_OUT)
+    one_at = value_address(t, m, integer(t, k, SOURCE), x_at)
+    two_at = value_address(t, m, integer(t, k, SECOND), x_at)
     out_at = value_address(t, m, k + 1, x_at)
     a, n = columns(t, k + 1, thread, n_threads)
     for row in range(n_rows):
@@ -188,7 +217,7 @@ def pass_delta(t, m, k, source, accumulate, thread, n_threads, n_rows):
     """Hand δ down unchanged on own columns."""
     if source <= 0:
         return
-    width = t.integers[k, WIDTH_OUT]
+    width = integer(t, k, WIDTH_OUT)
     above_at, below_at = delta_address(t, m, k + 1), delta_address(t, m, source)
     a, n = columns(t, k + 1, thread, n_threads)
     for row in range(n_rows):
@@ -200,8 +229,8 @@ def pass_delta(t, m, k, source, accumulate, thread, n_threads, n_rows):
 @device
 def add_backward(t, m, k, thread, n_threads, n_rows):
     """The gradient flows to both addends: the identity path carries δ down whole."""
-    pass_delta(t, m, k, t.integers[k, SOURCE], t.integers[k, ACCUMULATE], thread, n_threads, n_rows)
-    pass_delta(t, m, k, t.integers[k, SECOND], t.integers[k, ACCUMULATE_SECOND], thread, n_threads, n_rows)
+    pass_delta(t, m, k, integer(t, k, SOURCE), integer(t, k, ACCUMULATE), thread, n_threads, n_rows)
+    pass_delta(t, m, k, integer(t, k, SECOND), integer(t, k, ACCUMULATE_SECOND), thread, n_threads, n_rows)
 
 
 # -- dropout ---------------------------------------------------------------------------------------
@@ -218,8 +247,8 @@ def mix(x):
 @device
 def apply_mask(t, m, k, above_at, below_at, accumulate, thread, n_threads, n_rows, training, step, seed):
     """below = above ⊙ mask / (1 - p) on own columns; without ``training``, a copy."""
-    width = t.integers[k, WIDTH_OUT]
-    probability = t.reals[k, PROBABILITY]
+    width = integer(t, k, WIDTH_OUT)
+    probability = real(t, m, k, PROBABILITY)
     a, n = columns(t, k + 1, thread, n_threads)
     key = mix(np.uint64(seed) + GOLDEN_RATIO * np.uint64(step + 1))
     key = mix(key + GOLDEN_RATIO * np.uint64(k + 1))
@@ -243,7 +272,7 @@ def apply_mask(t, m, k, above_at, below_at, accumulate, thread, n_threads, n_row
 @device
 def dropout_forward(t, m, k, thread, n_threads, x_at, n_rows, training, step, seed):
     """Inverted dropout on own columns."""
-    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    h_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     out_at = value_address(t, m, k + 1, x_at)
     apply_mask(t, m, k, h_at, out_at, 0, thread, n_threads, n_rows, training, step, seed)
 
@@ -251,10 +280,10 @@ def dropout_forward(t, m, k, thread, n_threads, x_at, n_rows, training, step, se
 @device
 def dropout_backward(t, m, k, thread, n_threads, n_rows, training, step, seed):
     """The same mask on δ."""
-    source = t.integers[k, SOURCE]
+    source = integer(t, k, SOURCE)
     if source > 0:
         above_at, below_at = delta_address(t, m, k + 1), delta_address(t, m, source)
-        accumulate = t.integers[k, ACCUMULATE]
+        accumulate = integer(t, k, ACCUMULATE)
         apply_mask(t, m, k, above_at, below_at, accumulate, thread, n_threads, n_rows, training, step, seed)
 
 
@@ -276,20 +305,20 @@ def scale_and_shift(m, normal, gamma, beta):
 @device
 def own_parameters(t, m, vector, k, which, a, n):
     """Own entries of γ (``which`` WEIGHT) or β (BIAS) in a flat vector; no entries where there is none."""
-    offset = t.integers[k, which]
+    offset = integer(t, k, which)
     return part(m, vector, offset + a, n) if offset >= 0 else part(m, vector, 0, 0)
 
 
 @device
 def batch_statistics(t, m, k, h_at, a, n, n_rows, track):
     """Mean and 1/√(variance + ε) of own columns over the batch; with ``track``, the running averages too."""
-    width = t.integers[k, WIDTH_OUT]
+    width = integer(t, k, WIDTH_OUT)
     s_at = m.statistics
-    mean = part(m, s_at, t.integers[k, STATISTICS] + a, n)
-    scale = part(m, s_at, t.integers[k, STATISTICS] + width + a, n)
-    running_mean = part(m, m.buffers, t.integers[k, RUNNING_MEAN] + a, n)
-    running_variance = part(m, m.buffers, t.integers[k, RUNNING_VARIANCE] + a, n)
-    epsilon, momentum = t.reals[k, EPSILON], t.reals[k, MOMENTUM]
+    mean = part(m, s_at, integer(t, k, STATISTICS) + a, n)
+    scale = part(m, s_at, integer(t, k, STATISTICS) + width + a, n)
+    running_mean = part(m, m.buffers, integer(t, k, RUNNING_MEAN) + a, n)
+    running_variance = part(m, m.buffers, integer(t, k, RUNNING_VARIANCE) + a, n)
+    epsilon, momentum = real(t, m, k, EPSILON), real(t, m, k, MOMENTUM)
     for j in range(n):
         mean[j] = m.zero
         scale[j] = m.zero
@@ -314,22 +343,22 @@ def batch_statistics(t, m, k, h_at, a, n, n_rows, track):
 @device
 def batch_norm_forward(t, m, k, thread, n_threads, x_at, n_rows, training, track):
     """γ (h - mean) / √(variance + ε) + β on own columns; ``statistics`` keeps mean and 1/√."""
-    width = t.integers[k, WIDTH_OUT]
-    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    width = integer(t, k, WIDTH_OUT)
+    h_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     out_at = value_address(t, m, k + 1, x_at)
     a, n = columns(t, k + 1, thread, n_threads)
-    mean = part(m, m.statistics, t.integers[k, STATISTICS] + a, n)
-    scale = part(m, m.statistics, t.integers[k, STATISTICS] + width + a, n)
+    mean = part(m, m.statistics, integer(t, k, STATISTICS) + a, n)
+    scale = part(m, m.statistics, integer(t, k, STATISTICS) + width + a, n)
     if training:
         batch_statistics(t, m, k, h_at, a, n, n_rows, track)
         if track and thread == 0:
-            part(m, m.buffers, t.integers[k, TRACKED], 1)[0] += m.one
+            part(m, m.buffers, integer(t, k, TRACKED), 1)[0] += m.one
     else:
-        running_mean = part(m, m.buffers, t.integers[k, RUNNING_MEAN] + a, n)
-        running_variance = part(m, m.buffers, t.integers[k, RUNNING_VARIANCE] + a, n)
+        running_mean = part(m, m.buffers, integer(t, k, RUNNING_MEAN) + a, n)
+        running_variance = part(m, m.buffers, integer(t, k, RUNNING_VARIANCE) + a, n)
         for j in range(n):
             mean[j] = running_mean[j]
-            scale[j] = m.one / math.sqrt(running_variance[j] + t.reals[k, EPSILON])
+            scale[j] = m.one / math.sqrt(running_variance[j] + real(t, m, k, EPSILON))
     gamma = own_parameters(t, m, m.parameters, k, WEIGHT, a, n)
     beta = own_parameters(t, m, m.parameters, k, BIAS, a, n)
     for row in range(n_rows):
@@ -342,11 +371,11 @@ def batch_norm_forward(t, m, k, thread, n_threads, x_at, n_rows, training, track
 @device
 def batch_norm_backward(t, m, k, thread, n_threads, x_at, n_rows, training):
     """∂γ, ∂β and δ on own columns; the mean and the variance depend on every row of the batch."""
-    source, width = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
+    source, width = integer(t, k, SOURCE), integer(t, k, WIDTH_OUT)
     h_at, above_at = value_address(t, m, source, x_at), delta_address(t, m, k + 1)
     a, n = columns(t, k + 1, thread, n_threads)
-    mean = part(m, m.statistics, t.integers[k, STATISTICS] + a, n)
-    scale = part(m, m.statistics, t.integers[k, STATISTICS] + width + a, n)
+    mean = part(m, m.statistics, integer(t, k, STATISTICS) + a, n)
+    scale = part(m, m.statistics, integer(t, k, STATISTICS) + width + a, n)
     sums, products = part(m, m.column_sums, a, n), part(m, m.column_products, a, n)
     for j in range(n):
         sums[j] = m.zero
@@ -366,7 +395,7 @@ def batch_norm_backward(t, m, k, thread, n_threads, x_at, n_rows, training):
     if source == 0:
         return
     share = m.one / as_real(m, n_rows) if training else m.zero  # in evaluation the statistics are constants
-    accumulate = t.integers[k, ACCUMULATE]
+    accumulate = integer(t, k, ACCUMULATE)
     below_at = delta_address(t, m, source)
     for row in range(n_rows):
         h, above = part(m, h_at, row * width + a, n), part(m, above_at, row * width + a, n)
@@ -392,8 +421,8 @@ def row_statistics(m, k, n_rows):
 @device
 def layer_norm_forward(t, m, k, thread, n_threads, x_at, n_rows):
     """γ (h - mean) / √(variance + ε) + β over each of own rows; ``row_statistics`` keeps mean and 1/√."""
-    n = t.integers[k, WIDTH_OUT]
-    h_at = value_address(t, m, t.integers[k, SOURCE], x_at)
+    n = integer(t, k, WIDTH_OUT)
+    h_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     out_at = value_address(t, m, k + 1, x_at)
     gamma = own_parameters(t, m, m.parameters, k, WEIGHT, 0, n)
     beta = own_parameters(t, m, m.parameters, k, BIAS, 0, n)
@@ -408,7 +437,7 @@ def layer_norm_forward(t, m, k, thread, n_threads, x_at, n_rows):
         variance = m.zero
         for j in range(n):
             variance += (h[j] - mean) * (h[j] - mean)
-        scale = m.one / math.sqrt(variance * share + t.reals[k, EPSILON])
+        scale = m.one / math.sqrt(variance * share + real(t, m, k, EPSILON))
         means[row] = mean
         scales[row] = scale
         for j in range(n):
@@ -419,7 +448,7 @@ def layer_norm_forward(t, m, k, thread, n_threads, x_at, n_rows):
 @device
 def layer_norm_parameters(t, m, k, thread, n_threads, h_at, above_at, n_rows):
     """∂γ and ∂β on own columns."""
-    width = t.integers[k, WIDTH_OUT]
+    width = integer(t, k, WIDTH_OUT)
     means, scales = row_statistics(m, k, n_rows)
     a, n = columns(t, k + 1, thread, n_threads)
     gamma_gradient = own_parameters(t, m, m.gradient, k, WEIGHT, a, n)
@@ -440,7 +469,7 @@ def layer_norm_parameters(t, m, k, thread, n_threads, h_at, above_at, n_rows):
 @device
 def layer_norm_backward(t, m, k, thread, n_threads, x_at, n_rows):
     """∂γ and ∂β on own columns, δ on own rows."""
-    source, n = t.integers[k, SOURCE], t.integers[k, WIDTH_OUT]
+    source, n = integer(t, k, SOURCE), integer(t, k, WIDTH_OUT)
     h_at, above_at = value_address(t, m, source, x_at), delta_address(t, m, k + 1)
     layer_norm_parameters(t, m, k, thread, n_threads, h_at, above_at, n_rows)
     if source == 0:
@@ -448,7 +477,7 @@ def layer_norm_backward(t, m, k, thread, n_threads, x_at, n_rows):
     gamma = own_parameters(t, m, m.parameters, k, WEIGHT, 0, n)
     means, scales = row_statistics(m, k, n_rows)
     share = m.one / as_real(m, n)
-    accumulate = t.integers[k, ACCUMULATE]
+    accumulate = integer(t, k, ACCUMULATE)
     below_at = delta_address(t, m, source)
     for row in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
         h, above, below = (

@@ -76,10 +76,10 @@ def gather(m, task, start, n_rows, thread, n_threads, width):
 @device
 def forward(t, m, thread, n_threads, x_at, n_rows, training, track, step, seed, generation):
     """Every operation in order; returns the barrier's generation."""
-    for k in range(t.integers.shape[0]):
-        if t.integers[k, at.BARRIER_FORWARD]:
+    for k in range(t.n_operations):
+        if do.integer(t, k, at.BARRIER_FORWARD):
             generation = barrier(m.barrier, n_threads, generation)
-        kind = t.integers[k, at.KIND]
+        kind = do.integer(t, k, at.KIND)
         if kind == at.LINEAR:
             do.linear_forward(t, m, k, thread, n_threads, x_at, n_rows)
         elif kind == at.ACTIVATION:
@@ -98,10 +98,10 @@ def forward(t, m, thread, n_threads, x_at, n_rows, training, track, step, seed, 
 @device
 def backward(t, m, thread, n_threads, x_at, n_rows, training, step, seed, generation):
     """One right-to-left sweep; returns the barrier's generation."""
-    for k in range(t.integers.shape[0] - 1, -1, -1):
-        if t.integers[k, at.BARRIER_BACKWARD]:
+    for k in range(t.n_operations - 1, -1, -1):
+        if do.integer(t, k, at.BARRIER_BACKWARD):
             generation = barrier(m.barrier, n_threads, generation)
-        kind = t.integers[k, at.KIND]
+        kind = do.integer(t, k, at.KIND)
         if kind == at.LINEAR:
             do.linear_backward(t, m, k, thread, n_threads, x_at, n_rows)
         elif kind == at.ACTIVATION:
@@ -134,8 +134,8 @@ def batch_weight(m, task, start, n_rows):
 @device
 def loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads):
     """Loss and slope of own rows, each scaled by its example's share of the batch's weight."""
-    last = t.integers.shape[0]
-    width = t.widths[last]
+    last = t.n_operations
+    width = do.number_at(t.widths, last)
     z_at, slope_at = do.value_address(t, m, last, 0), do.delta_address(t, m, last)
     first_row, last_row = n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads
     order_at = task.order + start * 8
@@ -166,17 +166,17 @@ def penalised_gradient(m, task, w, g, penalised, factor):
 @device
 def owned_range(t, k, p, which):
     """The parameters of one panel, the first and how many: of W or γ for ``which`` 0, of b or β for 1."""
-    offset = t.integers[k, at.WEIGHT] if which == 0 else t.integers[k, at.BIAS]
+    offset = do.integer(t, k, at.WEIGHT) if which == 0 else do.integer(t, k, at.BIAS)
     if offset < 0:
         return 0, 0
-    stride = t.integers[k, at.WIDTH_IN] if which == 0 and t.integers[k, at.KIND] == at.LINEAR else 1
-    return offset + t.edges[k + 1, p] * stride, (t.edges[k + 1, p + 1] - t.edges[k + 1, p]) * stride
+    stride = do.integer(t, k, at.WIDTH_IN) if which == 0 and do.integer(t, k, at.KIND) == at.LINEAR else 1
+    return offset + do.edge(t, k + 1, p) * stride, (do.edge(t, k + 1, p + 1) - do.edge(t, k + 1, p)) * stride
 
 
 @device
 def is_penalised(t, k, which):
     """Whether penalties and weight decay act on these parameters: on weight matrices only."""
-    return which == 0 and t.integers[k, at.KIND] == at.LINEAR
+    return which == 0 and do.integer(t, k, at.KIND) == at.LINEAR
 
 
 @device
@@ -195,7 +195,7 @@ def squared_norm(t, m, task, k, p, which, factor):
 @device
 def clip_factor(t, m, task, factor, thread, n_threads, generation):
     """c / ‖g‖ where the global norm ‖g‖ is above c, else 1 (section 4)."""
-    n_operations = t.integers.shape[0]
+    n_operations = t.n_operations
     norms = doubles(m.norms, 0, n_operations * MAX_PANELS)
     for k in range(n_operations):
         first, last = do.panels(t, k + 1, thread, n_threads)
@@ -214,7 +214,7 @@ def clip_factor(t, m, task, factor, thread, n_threads, generation):
 def update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads):
     """One optimizer step on the parameters this thread owns."""
     c = do.part(m, task.coefficients, number * N_COEFFICIENTS, N_COEFFICIENTS)
-    for k in range(t.integers.shape[0]):
+    for k in range(t.n_operations):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
             for which in range(2):
@@ -239,18 +239,18 @@ def update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads):
 @device
 def operation_sums(t, m, sample, k, p):
     """The five sums of one panel of one operation's value, in telemetry sample ``sample``."""
-    return doubles(m.operation_sums, ((sample * t.integers.shape[0] + k) * MAX_PANELS + p) * 5, 5)
+    return doubles(m.operation_sums, ((sample * t.n_operations + k) * MAX_PANELS + p) * 5, 5)
 
 
 @device
 def watch_operations(t, m, sample, n_rows, thread, n_threads):
     """Sums over own columns of every value and its δ: Σh², Σδ², zeros, saturated units, non-finite."""
-    for k in range(t.integers.shape[0]):
-        width = t.integers[k, at.WIDTH_OUT]
+    for k in range(t.n_operations):
+        width = do.integer(t, k, at.WIDTH_OUT)
         h_at, delta_at = do.value_address(t, m, k + 1, 0), do.delta_address(t, m, k + 1)
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
-            a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
+            a, b = do.edge(t, k + 1, p), do.edge(t, k + 1, p + 1)
             squares = 0.0
             delta_squares = 0.0
             zeros = 0
@@ -276,17 +276,19 @@ def watch_operations(t, m, sample, n_rows, thread, n_threads):
 @device
 def watch_saturation(t, m, x_at, sample, n_rows, thread, n_threads):
     """Number of saturated units among own columns of every activation."""
-    for k in range(t.integers.shape[0]):
-        if t.integers[k, at.KIND] != at.ACTIVATION:
+    for k in range(t.n_operations):
+        if do.integer(t, k, at.KIND) != at.ACTIVATION:
             continue
-        width = t.integers[k, at.WIDTH_OUT]
-        z_at = do.value_address(t, m, t.integers[k, at.SOURCE], x_at)
+        width = do.integer(t, k, at.WIDTH_OUT)
+        z_at = do.value_address(t, m, do.integer(t, k, at.SOURCE), x_at)
         h_at = do.value_address(t, m, k + 1, x_at)
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
-            a, b = t.edges[k + 1, p], t.edges[k + 1, p + 1]
+            a, b = do.edge(t, k + 1, p), do.edge(t, k + 1, p + 1)
             count = call_kernel(
-                t.integers[k, at.SATURATED], (z_at, h_at, n_rows, width, a, b), (t.reals[k, at.ALPHA],)
+                do.integer(t, k, at.SATURATED),
+                (z_at, h_at, n_rows, width, a, b),
+                (do.real(t, m, k, at.ALPHA),),
             )
             operation_sums(t, m, sample, k, p)[3] = count
 
@@ -294,14 +296,14 @@ def watch_saturation(t, m, x_at, sample, n_rows, thread, n_threads):
 @device
 def watch_parameters(t, m, task, sample, factor, before, thread, n_threads):
     """‖g‖² and ‖w‖² of own parameters before the update, ‖Δw‖² after it."""
-    for k in range(t.integers.shape[0]):
+    for k in range(t.n_operations):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
             for which in range(2):
                 begin, n = owned_range(t, k, p, which)
                 if n == 0:
                     continue
-                slot = t.integers[k, at.WEIGHT_SLOT + which]
+                slot = do.integer(t, k, at.WEIGHT_SLOT + which)
                 sums = doubles(m.slot_sums, ((sample * m.n_slots + slot) * MAX_PANELS + p) * 3, 3)
                 w, previous = do.part(m, m.parameters, begin, n), do.part(m, m.previous, begin, n)
                 squares = 0.0
@@ -321,7 +323,7 @@ def watch_parameters(t, m, task, sample, factor, before, thread, n_threads):
 @device
 def batch_address(t, m, task, start, n_rows, thread, n_threads):
     """Where the batch of X is: in X itself where rows are visited in order, else gathered."""
-    width = t.widths[0]
+    width = do.number_at(t.widths, 0)
     if task.identity_order and not task.sparse_starts:
         return task.X + start * width * m.itemsize
     gather(m, task, start, n_rows, thread, n_threads, width)
@@ -331,8 +333,8 @@ def batch_address(t, m, task, start, n_rows, thread, n_threads):
 @device
 def write_output(t, m, task, start, n_rows, thread, n_threads):
     """Copy the raw outputs of own rows of the batch to where ``predict`` wants them."""
-    last = t.integers.shape[0]
-    width = t.widths[last]
+    last = t.n_operations
+    width = do.number_at(t.widths, last)
     for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
         z = do.part(m, do.value_address(t, m, last, 0), i * width, width)
         y = do.part(m, task.output, (start + i) * width, width)
