@@ -142,6 +142,7 @@ class _Fitting:
         self.dtype = np.dtype(options.dtype or _module_dtype(module))
         self.record = get_loss(self.plan.loss.name)
         self.metrics = metric_functions(options.metrics)
+        self.targets = np.empty(0)
         self.random = np.random.default_rng(options.seed)
 
     def run(self, X: Any, y: Any, *, epochs: int, batch_size: int, validation: Any) -> History:
@@ -178,6 +179,7 @@ class _Fitting:
         options = self.options
         weights = options.sample_weight
         if validation is None:
+            self._measured(y)
             return self._examples(X, y, weights, "", options.class_weight), None
         if isinstance(validation, int | float) and not isinstance(validation, bool):
             return self._split(X, y, weights, float(validation))
@@ -187,6 +189,7 @@ class _Fitting:
             )
         X_held_out, y_held_out, *rest = validation
         held_out = self._examples(X_held_out, y_held_out, rest[0] if rest else None, "validation ")
+        self._measured(validation[1])
         return self._examples(X, y, weights, "", options.class_weight), held_out
 
     def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Examples, Examples]:
@@ -199,12 +202,18 @@ class _Fitting:
                 f"validation must leave rows on both sides: a share of {share} of {n} rows does not"
             )
         rows = self.random.permutation(n)
+        self._measured(y, rows[:n_held_out])
 
         def take(part: np.ndarray) -> Examples:
             chosen = None if everything.weights is None else everything.weights[part]
             return Examples(everything.X[part], everything.y[part], chosen)
 
         return take(rows[n_held_out:]), take(rows[:n_held_out])
+
+    def _measured(self, y: Any, rows: Any = slice(None)) -> None:
+        """Keep the targets that metrics compare with: y itself, not what a weighted loss makes of it."""
+        targets = self.record.check_targets(y, self.plan.n_outputs)[rows]
+        self.targets = targets.astype(self.dtype) if targets.dtype.kind == "f" else targets
 
     def _examples(self, X: Any, y: Any, weights: Any, name: str, class_weight: Any = None) -> Examples:
         return weighted_examples(
@@ -265,7 +274,7 @@ class _Fitting:
             data = trainer.examples if held_out is None else held_out
             prediction = self.record.link(trainer.executor.predict(data.X))
             for name, metric in self.metrics.items():
-                row[name] = float(metric(data.y, prediction))
+                row[name] = float(metric(self.targets, prediction))
         return row
 
     def _callbacks_stop(self, trainer: Trainer, record: dict, history: History, report: Any) -> bool:

@@ -50,6 +50,41 @@ def _class_indices(y: np.ndarray) -> np.ndarray:
     raise ValueError("class_weight needs y as class indices, or as one column of zeros and ones")
 
 
+def _checked_sample_weight(sample_weight: Any, n_rows: int, label: str) -> np.ndarray:
+    """Weights of the examples as float64 (n,); ValueError that names them otherwise."""
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{label} must be {n_rows} numbers; got {type(sample_weight).__name__}") from None
+    if weights.shape != (n_rows,):
+        raise ValueError(f"{label} must have shape ({n_rows},); got {weights.shape}")
+    if n_rows and (not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0):
+        raise ValueError(f"{label} must be finite, non-negative and not all zero")
+    return weights
+
+
+def _product(weights: np.ndarray | None, each: np.ndarray) -> np.ndarray:
+    """The weights of the examples times another factor of them."""
+    return each if weights is None else each * weights
+
+
+def _by_class(loss: Any, classes: np.ndarray, n_outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and example weights that stand for ``nn.CrossEntropyLoss(weight=...)`` on class indices.
+
+    PyTorch divides the sum over a batch by the sum of its classes' weights: a weighted mean. Smoothing
+    comes before the weights, so that the rows of targets are divided by what the mean multiplies by.
+    """
+    each = np.asarray(loss.weight, dtype=np.float64)[classes]
+    if not loss.label_smoothing:
+        return classes, each
+    if (each == 0).any():
+        raise ValueError(
+            "label_smoothing cannot be used where y has a class of weight 0: "
+            "give such rows as probabilities, or leave them out"
+        )
+    return loss.targets(classes, n_outputs) / each[:, None], each
+
+
 def weighted_examples(
     plan: Plan,
     loss: Any,
@@ -66,22 +101,26 @@ def weighted_examples(
     The weights of ``nn.CrossEntropyLoss(weight=...)`` follow PyTorch: for class indices the mean is
     divided by the sum of the batch's weights, for probabilities by the number of examples.
     """
-    weight = getattr(loss, "weight", None)
-    checked = get_loss(plan.loss.name).check_targets(y, plan.n_outputs)
-    weights = sample_weight
-    if weight is not None:
-        rows = loss.targets(y, plan.n_outputs)
-        if checked.ndim == 1:
-            each = np.asarray(weight, dtype=np.float64)[checked]
-            weights = each if weights is None else each * np.asarray(weights, dtype=np.float64)
-            if loss.label_smoothing:
-                rows = rows / np.where(each > 0, each, 1.0)[:, None]
+    try:
+        targets = given = get_loss(plan.loss.name).check_targets(y, plan.n_outputs)
+        weights = None
+        if sample_weight is not None:
+            n_rows = np.shape(X)[0] if np.ndim(X) else len(given)
+            weights = _checked_sample_weight(sample_weight, n_rows, "weights" if name else "sample_weight")
+            if len(given) != n_rows:
+                weights = None  # ``prepare`` says what is wrong
+        if getattr(loss, "weight", None) is not None:
+            if given.ndim == 1:
+                targets, each = _by_class(loss, given, plan.n_outputs)
+                weights = _product(weights, each)
             else:
-                rows = checked
-        checked = rows
-    if class_weight is not None:
-        indices = _class_indices(checked)
-        n_classes = max(2, plan.n_outputs)
-        each = class_weight_vector(class_weight, indices, n_classes)[indices]
-        weights = each if weights is None else each * np.asarray(weights, dtype=np.float64)
-    return prepare(plan, X, checked, weights, dtype=dtype, name=name)
+                targets = loss.targets(given, plan.n_outputs)
+        if class_weight is not None:
+            classes = _class_indices(given)
+            each = class_weight_vector(class_weight, classes, max(2, plan.n_outputs))[classes]
+            weights = _product(weights, each)
+    except ValueError as error:
+        if name:
+            raise ValueError(f"{name}{error}") from None
+        raise
+    return prepare(plan, X, targets, weights, dtype=dtype, name=name)
