@@ -238,7 +238,7 @@ def lower(module: Module, loss: Any, n_inputs: int | None = None) -> Plan:
     ValueError
         If the number of inputs is unknown or contradicts the module, or widths do not fit.
     NotImplementedError
-        If the module holds a layer that has no lowering.
+        If the module holds a layer that has no lowering, or uses a layer with weights twice.
 
     Examples
     --------
@@ -258,6 +258,13 @@ def lower(module: Module, loss: Any, n_inputs: int | None = None) -> Plan:
     last = module.lower(build, 0, "")
     if last != len(build.operations) or last == 0:
         raise ValueError("the module has no operation, or its output is not its last operation")
+    names = {name for name, _ in module.named_parameters()}
+    shared = [slot.name for slot in build.parameters if slot.name not in names]
+    if shared:
+        raise NotImplementedError(
+            f"{shared[0]} belongs to a layer that the module uses more than once; "
+            "shared weights cannot be lowered to a plan"
+        )
     return Plan(
         tuple(build.operations),
         tuple(build.parameters),
