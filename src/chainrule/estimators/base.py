@@ -5,6 +5,7 @@ and the texts of errors and warnings are scikit-learn's, so that the same ``rand
 model. What computes is the engine.
 """
 
+import copy
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -16,12 +17,18 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from chainrule.estimators.lbfgs import LBFGSMixin
 from chainrule.estimators.network import Network
-from chainrule.estimators.parameters import CONSTRAINTS, architecture_of, check_combinations, hidden_sizes
+from chainrule.estimators.parameters import (
+    CONSTRAINTS,
+    architecture_of,
+    check_combinations,
+    hidden_sizes,
+    naming,
+)
 from chainrule.estimators.stochastic import SolverState
 from chainrule.execution import Examples, prepare
 from chainrule.functions import get_activation, get_initializer, get_loss
@@ -137,7 +144,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental, reset=first_pass)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         sample_weight = self._weighted(y, sample_weight)
         if y.ndim == 1:
             y = y.reshape((-1, 1))
@@ -209,14 +216,29 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         """Make ``_network`` hold what ``coefs_`` and ``intercepts_`` say, and them its views."""
         loss = self._output()[1]
         network = getattr(self, "_network", None)
-        units = [self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_)]
-        if network is None or network.plan.widths[0] != units[0] or list(network.architecture.units) != units:
-            network = Network.build(architecture_of(self, units), loss, self.coefs_[0].dtype)
+        architecture = architecture_of(self, self._units())
+        if network is None or network.architecture != architecture:
+            network = Network.build(architecture, loss, self._coefs_dtype()).take_over(network)
+        rebuilt = network is not getattr(self, "_network", None)
         network = network.with_loss(loss)
         network.load(self.coefs_, self.intercepts_)
         self._network = network
+        if rebuilt:
+            self._remember_best()
         self.coefs_ = list(network.coefs)
         self.intercepts_ = list(network.intercepts)
+
+    def _units(self) -> list[int]:
+        """The widths that ``coefs_`` describe; where its entries do not go together, those that were fitted."""
+        shapes = [np.shape(coef) for coef in self.coefs_]
+        network = getattr(self, "_network", None)
+        fits = bool(shapes) and all(len(shape) == 2 for shape in shapes)
+        if network is not None and not (fits and all(a[1] == b[0] for a, b in pairwise(shapes))):
+            return list(network.architecture.units)  # ``load`` then names the entry that is wrong
+        return [shapes[0][0], *(shape[1] for shape in shapes)]
+
+    def _coefs_dtype(self) -> np.dtype:
+        return np.result_type(np.float32, *(np.asarray(coef).dtype for coef in self.coefs_))
 
     def _remember_best(self) -> None:
         self._best = self._network.parameters.copy(), self._network.buffers.copy()
@@ -303,14 +325,17 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         """Validation data given to ``fit``, checked and encoded as the training data is."""
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        X = validate_data(
-            self, X, accept_sparse=["csr", "csc"], dtype=self._network.parameters.dtype, reset=False
-        )
-        y = self._encode_validation(column_or_1d(y) if np.ndim(y) == 1 else np.asarray(y))
+        dtype = self._network.parameters.dtype
+        with naming("X_val"):
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=dtype, reset=False)
+        kind = None if is_classifier(self) else "numeric"
+        y = check_array(y, dtype=kind, ensure_2d=False, input_name="y_val")
+        y = self._encode_validation(y.ravel() if y.shape[1:] == (1,) else y)
         if X.shape[0] != y.shape[0]:
             raise ValueError(f"X_val and y_val must have as many rows; got {X.shape[0]} and {y.shape[0]}")
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            with naming("sample_weight_val"):
+                sample_weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         y = y.reshape((-1, 1)) if y.ndim == 1 else y
         if y.shape[1] != self.n_outputs_:
             raise ValueError(f"y_val must have {self.n_outputs_} columns as y has; got {y.shape[1]}")
@@ -382,11 +407,19 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
             scorer = check_scoring(self, scoring=self.scoring)
             extra = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return float(scorer(self, X, self._decode_targets(y), **extra))
+            return float(scorer(self._nameless(), X, self._decode_targets(y), **extra))
         output = self._activate_output(z)
         if not np.isfinite(output).all():
             return np.nan
         return self._score_predictions(self._decode_targets(y), self._decode(output), sample_weight)
+
+    def _nameless(self) -> Any:
+        """The estimator as a scorer takes it: without feature names, since the checked X has none."""
+        if not hasattr(self, "feature_names_in_"):
+            return self
+        judged = copy.copy(self)
+        del judged.feature_names_in_
+        return judged
 
     def _decode_targets(self, y: np.ndarray) -> np.ndarray:
         """Encoded targets back in the user's terms."""
@@ -423,12 +456,12 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         """A network with the numbers of ``coefs_`` and ``intercepts_``, in the dtype to compute in."""
         network = getattr(self, "_network", None)
         if network is None or not network.holds(self.coefs_, self.intercepts_):
-            units = [self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_)]
+            units = self._units()
             if network is not None and list(network.architecture.units) == units:
                 network = network.copy()
             else:
                 loss = LossTerm("half_squared_error")
-                network = Network.build(architecture_of(self, units), loss, self.coefs_[0].dtype)
+                network = Network.build(architecture_of(self, units), loss, self._coefs_dtype())
             network.load(self.coefs_, self.intercepts_)
         # As NumPy would: float32 weights on float64 (or integer) data compute in float64.
         wanted = np.result_type(

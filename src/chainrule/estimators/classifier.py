@@ -8,6 +8,7 @@ from sklearn.callback import with_callbacks
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -202,7 +203,7 @@ class MLPClassifier(ClassifierMixin, ExchangeMixin, BaseMLP):
 
     _parameter_constraints = {  # noqa: RUF012 - scikit-learn's protocol
         **CONSTRAINTS,
-        "class_weight": [None, dict, list, str],
+        "class_weight": [None, dict, list, StrOptions({"balanced"})],
     }
 
     # -- what BaseMLP asks for ---------------------------------------------------------------------
@@ -315,7 +316,17 @@ class MLPClassifier(ClassifierMixin, ExchangeMixin, BaseMLP):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            For ``class_weight="balanced"``: a part of the data does not tell how frequent its classes are.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} cannot be used with partial_fit: give a dict, "
+                "as sklearn.utils.compute_class_weight computes them from all labels"
+            )
         if _check_partial_fit_first_call(self, classes):
             self._label_binarizer = LabelBinarizer()
             if type_of_target(y).startswith("multilabel"):

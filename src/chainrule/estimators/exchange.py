@@ -1,5 +1,6 @@
 """To scikit-learn and back, to a module, and to plain data for a file."""
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,13 @@ _FITTED = (
 )  # fmt: skip
 
 
+def _hand_over(source: Any, target: Any) -> None:
+    """Copy the fitted attributes: a curve that one goes on with is not the other's."""
+    for name in _FITTED:
+        if hasattr(source, name):
+            setattr(target, name, copy.deepcopy(getattr(source, name)))
+
+
 class ExchangeMixin:
     """Conversions of a fitted estimator."""
 
@@ -29,7 +37,7 @@ class ExchangeMixin:
 
         The module's outputs are raw, before the output activation (and before ``target_scaling`` is undone).
         """
-        network: Network = self._current_network(self.coefs_[0].dtype).copy()  # type: ignore[attr-defined]
+        network: Network = self._current_network(self._coefs_dtype()).copy()  # type: ignore[attr-defined]
         module = network.architecture.module().to(network.parameters.dtype)
         store(network.plan, module, network.parameters, network.buffers)
         return module.eval()
@@ -43,7 +51,7 @@ class ExchangeMixin:
             If the network has something that scikit-learn's cannot express.
         """
         kind = getattr(sklearn.neural_network, type(self).__name__)
-        network: Network = self._current_network(self.coefs_[0].dtype)  # type: ignore[attr-defined]
+        network: Network = self._current_network(self._coefs_dtype())  # type: ignore[attr-defined]
         names = set(network.architecture.activations)
         if len(names) > 1 or not names <= set(_SHARED_ACTIVATIONS):
             raise ValueError(f"activation {sorted(names)} cannot be expressed by scikit-learn's MLP")
@@ -53,11 +61,12 @@ class ExchangeMixin:
             raise ValueError("target_scaling cannot be expressed by scikit-learn's MLP")
         parameters = self._sklearn_parameters(kind, _SHARED_ACTIVATIONS[names.pop()] if names else "identity")
         other = kind(**parameters)
-        for name in _FITTED:
-            if hasattr(self, name):
-                setattr(other, name, getattr(self, name))
-        other.coefs_ = [np.ascontiguousarray(coef) for coef in self.coefs_]  # type: ignore[attr-defined]
-        other.intercepts_ = [intercept.copy() for intercept in self.intercepts_]  # type: ignore[attr-defined]
+        _hand_over(self, other)
+        other.coefs_ = [np.array(coef, order="C") for coef in network.coefs]
+        other.intercepts_ = [np.array(intercept) for intercept in network.intercepts]
+        # What its early stopping goes back to where a warm start brings nothing better.
+        other._best_coefs = [coef.copy() for coef in other.coefs_]
+        other._best_intercepts = [intercept.copy() for intercept in other.intercepts_]
         return other
 
     def _sklearn_parameters(self, kind: Any, activation: str) -> dict[str, Any]:
@@ -88,9 +97,7 @@ class ExchangeMixin:
                 f"estimator must be a sklearn.neural_network.{cls.__name__}; got {type(estimator).__name__}"
             )
         mine: Any = cls(**estimator.get_params())
-        for name in _FITTED:
-            if hasattr(estimator, name):
-                setattr(mine, name, getattr(estimator, name))
+        _hand_over(estimator, mine)
         if hasattr(estimator, "coefs_"):
             mine.coefs_ = [coef.copy() for coef in estimator.coefs_]
             mine.intercepts_ = [intercept.copy() for intercept in estimator.intercepts_]

@@ -1,5 +1,6 @@
 """``solver="lbfgs"``: SciPy's L-BFGS-B on the full batch, with the engine's gradient."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -69,14 +70,17 @@ class LBFGSMixin:
             return context.subcontext(task_name="lbfgs-iter").call_on_fit_task_begin(estimator=self, X=X, y=y)
 
         task = begin()
+        asked_to_stop = False
+        deadline = np.inf if self.max_time is None else time.monotonic() + self.max_time  # type: ignore[attr-defined]
 
         def iteration(packed: np.ndarray) -> None:
-            nonlocal task
+            nonlocal task, asked_to_stop
             self._unpack(packed)
             stop = task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=self._reconstruction_attributes  # type: ignore[attr-defined]
             )  # fmt: skip
-            if stop:
+            if stop or time.monotonic() >= deadline:
+                asked_to_stop = True
                 raise StopIteration
             task = begin()
 
@@ -85,6 +89,9 @@ class LBFGSMixin:
         result = scipy.optimize.minimize(
             objective, start, method="L-BFGS-B", jac=True, options=options, callback=iteration
         )
-        self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)  # type: ignore[attr-defined]
+        if asked_to_stop:  # not a failure to converge, of which scikit-learn's check would warn
+            self.n_iter_ = result.nit
+        else:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)  # type: ignore[attr-defined]
         self.loss_ = float(result.fun)
         self._unpack(result.x)

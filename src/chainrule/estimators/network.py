@@ -119,6 +119,15 @@ class Network:
                     raise ValueError(f"{name}[{number}] must have shape {view.shape}; got {values.shape}")
                 view[...] = values
 
+    def take_over(self, other: "Network | None") -> "Network":
+        """Take the numbers of a network of the same layout (γ, β, running statistics too); returns itself."""
+        mine = [slot.shape for slot in (*self.plan.parameters, *self.plan.buffers)]
+        if other is not None and mine == [
+            slot.shape for slot in (*other.plan.parameters, *other.plan.buffers)
+        ]:
+            self.parameters[:], self.buffers[:] = other.parameters, other.buffers
+        return self
+
     def holds(self, coefs: list, intercepts: list) -> bool:
         """Whether the lists are this network's own views, so that there is nothing to copy."""
         mine = [*self.coefs, *self.intercepts]

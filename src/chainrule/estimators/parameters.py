@@ -1,6 +1,7 @@
 """What values the estimators' parameters may take, and how they are read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,7 +13,7 @@ from chainrule.functions import ACTIVATIONS, INITIALIZERS, get_activation
 from chainrule.functions.activations import ALIASES
 from chainrule.optim import SCHEDULES, Schedule
 
-__all__ = ["CONSTRAINTS", "architecture_of", "check_combinations", "hidden_sizes"]
+__all__ = ["CONSTRAINTS", "architecture_of", "check_combinations", "hidden_sizes", "naming"]
 
 _ACTIVATION_NAMES = {*ACTIVATIONS, *ALIASES}
 
@@ -58,6 +59,8 @@ CONSTRAINTS: dict[str, list] = {
 def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
     """The widths of the hidden layers as a list; scikit-learn's error where one is not positive."""
     sizes = list(hidden_layer_sizes) if isinstance(hidden_layer_sizes, Iterable) else [hidden_layer_sizes]
+    if not all(isinstance(size, Integral) for size in sizes):
+        raise TypeError(f"hidden_layer_sizes must be whole numbers, got {sizes}.")
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return sizes
@@ -79,7 +82,7 @@ def architecture_of(estimator: Any, units: list[int]) -> Architecture:
     activations = _one_a_layer("activation", estimator.activation, n_hidden)
     dropout = _one_a_layer("dropout", estimator.dropout, n_hidden)
     for rate in dropout:
-        if not 0 <= rate < 1:
+        if not isinstance(rate, Real) or not 0 <= float(rate) < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {rate!r}")
     return Architecture(
         units=tuple(int(width) for width in units),
@@ -91,14 +94,26 @@ def architecture_of(estimator: Any, units: list[int]) -> Architecture:
 
 
 def check_combinations(estimator: Any) -> None:
-    """Refuse parameters that do not go together."""
+    """Refuse parameters that do not go together, or that only a later step would stumble over."""
+    if estimator.dtype is not None and np.dtype(estimator.dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32, float64 or None; got {estimator.dtype!r}")
     if estimator.solver == "lbfgs":
         for name, neutral in (
             ("dropout", 0.0), ("batch_norm", False), ("weight_decay", 0.0), ("clip_norm", None),
         ):  # fmt: skip
             value = getattr(estimator, name)
-            if value != neutral and value != 0:
+            values = value if isinstance(value, list | tuple) else [value]
+            if any(one != neutral and one != 0 for one in values):
                 raise ValueError(
                     f"{name}={value!r} needs a stochastic solver ('adam', 'adamw' or 'sgd'): L-BFGS "
                     "minimises one fixed function of the whole data"
                 )
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Put the name of an argument before what scikit-learn says of it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None

@@ -1,5 +1,6 @@
 """MLPRegressor: scikit-learn 1.9's, on the engine."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,10 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
             return self.loss, get_loss(LOSS_RECORDS[self.loss]).setting
         if len(self.loss) != 2 or self.loss[0] not in ("huber", "quantile"):
             raise ValueError(f"loss as a pair must be ('quantile', q) or ('huber', delta); got {self.loss!r}")
-        name, setting = self.loss[0], float(self.loss[1])
+        name, setting = self.loss
+        if not isinstance(setting, Real):
+            raise ValueError(f"loss ({name!r}, setting) needs a number; got {setting!r}")
+        setting = float(setting)
         if name == "quantile" and not 0 < setting < 1:
             raise ValueError(f"loss ('quantile', q) needs q between 0 and 1; got {setting}")
         if not setting > 0:

@@ -69,7 +69,7 @@ class SolverState:
             seed=int(estimator._random_state.randint(2**31)) if network.plan.uses("dropout") else 0,
             step=self._step,
         )
-        if self._state is not None:
+        if self._state is not None and self._state.shape == trainer.state.shape:
             trainer.state = self._state
         self._state = trainer.state
         return trainer
