@@ -295,10 +295,7 @@ def test_saturation_is_small_slope(name):
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(
-            ReferenceExecutor,
-            marks=pytest.mark.xfail(strict=True, reason="reshape(-1, 0, 3) of an empty array"),
-        ),
+        ReferenceExecutor,
         EngineExecutor,
     ],
 )

@@ -160,15 +160,22 @@ class Executor(Protocol):
         """Run training steps."""
 
 
+def _cast(values: Any, dtype: Any) -> np.ndarray:
+    """Contiguous and of ``dtype``; what is too large becomes infinite, which the checks then find."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=dtype)
+
+
 def _feature_matrix(X: Any, n_inputs: int, dtype: Any) -> Any:
     if scipy.sparse.issparse(X):
-        X = X.tocsr().astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            X = X.tocsr().astype(dtype, copy=False)
         values = X.data
     else:
         X = np.asarray(X)
         if X.dtype.kind not in "fiub":
             raise ValueError(f"X must be numeric; got dtype {X.dtype}")
-        X = values = np.ascontiguousarray(X, dtype=dtype)
+        X = values = _cast(X, dtype)
     if X.ndim != 2 or X.shape[1] != n_inputs:
         raise ValueError(f"X must have shape (n, {n_inputs}); got {X.shape}")
     if not np.isfinite(values).all():
@@ -206,9 +213,14 @@ def prepare(
         if y.shape[0] != X.shape[0]:
             raise ValueError(f"y must have one target a row of X, {X.shape[0]}; got {y.shape[0]}")
         if y.dtype.kind == "f":
-            y = np.ascontiguousarray(y, dtype=dtype)
+            y = _cast(y, dtype)
+            if not np.isfinite(y).all():
+                raise ValueError(f"y contains a value too large for {np.dtype(dtype)}")
         if weights is not None:
-            weights = np.ascontiguousarray(weights, dtype=dtype)
+            weights = np.asarray(weights)
+            if weights.dtype.kind not in "fiub":
+                raise ValueError(f"weights must be numeric; got dtype {weights.dtype}")
+            weights = _cast(weights, dtype)
             if weights.shape != (X.shape[0],):
                 raise ValueError(f"weights must have shape ({X.shape[0]},); got {weights.shape}")
             if not np.isfinite(weights).all() or weights.min() < 0 or weights.max() == 0:

@@ -121,8 +121,12 @@ class ReferenceExecutor:
             report.penalty += penalty * len(rows)
             report.n_steps += 1
         report.telemetry_steps = np.array([step for step, _, _ in samples], dtype=np.int64)
-        report.operations = np.array([one for _, one, _ in samples]).reshape(-1, len(self.plan.operations), 5)
-        report.slots = np.array([one for _, _, one in samples]).reshape(-1, len(self.plan.parameters), 3)
+        report.operations = np.array([one for _, one, _ in samples]).reshape(
+            len(samples), len(self.plan.operations), 5
+        )
+        report.slots = np.array([one for _, _, one in samples]).reshape(
+            len(samples), len(self.plan.parameters), 3
+        )
         return report
 
     # -- forward -----------------------------------------------------------------------------------

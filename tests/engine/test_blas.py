@@ -112,7 +112,6 @@ def test_restored_after_an_error():
     assert blas_threads() == before
 
 
-@pytest.mark.xfail(strict=True, reason="threadpoolctl 3.8 lets only one Python thread set OpenBLAS's limit")
 def test_overlapping_holders_of_several_threads():
     """The last one to leave restores, whoever came first."""
     before = blas_threads()
@@ -158,7 +157,6 @@ def test_concurrent_runs_restore_the_library():
     assert blas_threads() == before
 
 
-@pytest.mark.xfail(strict=True, reason="threadpoolctl 3.8 lets only one Python thread set OpenBLAS's limit")
 def test_a_thread_other_than_the_main_one_holds_too():
     before = blas_threads()
     seen = []

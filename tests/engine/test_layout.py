@@ -202,20 +202,17 @@ def test_no_two_threads_meet(name):
     assert all_races(plan_of(*RACE_FREE[name])) == set()
 
 
-@pytest.mark.xfail(strict=True, reason="no barrier between the update of γ and the next step's reading of it")
 def test_layer_norm_on_the_inputs_waits_for_the_update():
     # Its γ is read whole by every thread, right after the last step's update by the owners.
     assert all_races(plan_of(nn.LayerNorm(130), nn.Linear(130, 2))) == set()
 
 
-@pytest.mark.xfail(strict=True, reason="column_sums is one array for all widths, without a barrier between")
 def test_batch_norms_of_two_branches_do_not_share_their_sums():
     shortcut = nn.Sequential(nn.BatchNorm1d(130), nn.Linear(130, 256))
     body = nn.Sequential(nn.Linear(130, 256), nn.BatchNorm1d(256))
     assert all_races(plan_of(nn.Linear(3, 130), nn.Residual(body, shortcut))) == set()
 
 
-@pytest.mark.xfail(strict=True, reason="the two races above")
 @settings(deterministic, max_examples=250)
 @given(architectures())
 def test_no_two_threads_meet_in_random_networks(drawn):

@@ -213,3 +213,72 @@ def gemm_call(typing_context, address, transpose, sizes, pointers, strides, beta
         return context.get_dummy_value()
 
     return types.void(types.intp, transpose, sizes, pointers, strides, beta), codegen
+
+
+# -- arithmetic for vector_math --------------------------------------------------------------------
+
+
+def _llvm(builder, name, real, n_arguments):
+    suffix = {"float": "f32", "double": "f64"}[str(real)]
+    return _declare(builder.module, f"llvm.{name}.{suffix}", ir.FunctionType(real, [real] * n_arguments))
+
+
+@intrinsic
+def fused(typing_context, a, b, c):
+    """a·b + c rounded once; a call, so that fast-math does not rearrange it."""
+
+    def codegen(context, builder, signature, args):
+        return builder.call(_llvm(builder, "fma", context.get_value_type(a), 3), args)
+
+    return a(a, a, a), codegen
+
+
+def chebyshev(terms):
+    """Clenshaw's recurrence over these coefficients, highest first, unrolled: (y) -> (d, the d before)."""
+
+    @intrinsic
+    def clenshaw(typing_context, y):
+        def codegen(context, builder, signature, args):
+            real = context.get_value_type(y)
+            multiply_add = _llvm(builder, "fma", real, 3)
+            d, before = ir.Constant(real, 0.0), ir.Constant(real, 0.0)
+            for term in terms:
+                difference = builder.fsub(ir.Constant(real, float(term)), before)
+                d, before = builder.call(multiply_add, [args[0], d, difference]), d
+            return context.make_tuple(builder, signature.return_type, [d, before])
+
+        return types.UniTuple(y, 2)(y), codegen
+
+    return clenshaw
+
+
+@intrinsic
+def nearest(typing_context, x):
+    """The nearest integer, as a real."""
+
+    def codegen(context, builder, signature, args):
+        return builder.call(_llvm(builder, "rint", context.get_value_type(x), 1), args)
+
+    return x(x), codegen
+
+
+@intrinsic
+def bits_of(typing_context, x):
+    """The bits of a real, as an integer of its size."""
+    result = types.int32 if x == types.float32 else types.int64
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(result))
+
+    return result(x), codegen
+
+
+@intrinsic
+def real_of(typing_context, bits, like):
+    """The real of ``like``'s type that has these bits."""
+    width = types.int32 if like == types.float32 else types.int64
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(like))
+
+    return like(width, like), codegen

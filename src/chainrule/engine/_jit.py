@@ -1,8 +1,9 @@
 """How the engine's code is compiled, and where the result is kept.
 
-Two decorators are the only door to Numba in this library, so that flags are decided in one place:
+Three decorators are the only door to Numba in this library, so that flags are decided in one place:
 
-- ``device`` for a function that other compiled functions call; it is inlined into them.
+- ``device`` for a function that other compiled functions call.
+- ``inlined`` for one so small, and in so hot a loop, that a call would keep the loop from being vectorised.
 - ``entry`` for a function that Python calls; it releases the interpreter lock and is cached on disk.
 
 ``Kernel`` compiles a function to a plain address, which ``entry`` functions call through a pointer:
@@ -19,6 +20,7 @@ that does not match is compiled anew. Nothing depends on being able to write it.
 """
 
 import hashlib
+import math
 import os
 import pickle
 import stat
@@ -39,7 +41,7 @@ from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
-__all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint"]
+__all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint", "inlined"]
 
 # Reassociation lets reductions use vectors; contraction lets a·b + c be one instruction.
 FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -51,6 +53,11 @@ _COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; a f
 def device(function: Callable) -> Callable:
     """Compile a function that only compiled functions call."""
     return numba.njit(function, nogil=True, **OPTIONS)
+
+
+def inlined(function: Callable) -> Callable:
+    """Compile a small function into its callers, whatever LLVM thinks of its size."""
+    return numba.njit(function, inline="always", nogil=True, **OPTIONS)
 
 
 def entry(function: Callable) -> Any:
@@ -86,12 +93,14 @@ class Kernel:
         return int(self._compiled.address)
 
 
-def compilable(function: Callable, dtype: Any, compiled: dict[Callable, Any] | None = None) -> Any:
-    """Compile a plain function, and every plain function it calls by name, as ``device`` functions.
+def compilable(
+    function: Callable, dtype: Any, vector_math: Any = math, compiled: dict[Callable, Any] | None = None
+) -> Any:
+    """Compile a plain function, and every plain function it calls by name, as ``inlined`` functions.
 
     The records of ``chainrule.functions`` are ordinary Python and know nothing of Numba; this is where
-    they become compilable. Their constants take the kernel's dtype: one that stays double would widen,
-    and slow down, a whole loop of floats.
+    they become compilable. ``vector_math`` takes the place of the module ``math``. Their constants take the
+    kernel's dtype: one that stays double would widen, and slow down, a whole loop of floats.
     """
     compiled = {} if compiled is None else compiled
     if function not in compiled:
@@ -103,14 +112,16 @@ def compilable(function: Callable, dtype: Any, compiled: dict[Callable, Any] | N
         names = dict(function.__globals__)
         for name in function.__code__.co_names:
             if isinstance(names.get(name), python_types.FunctionType):
-                names[name] = compilable(names[name], dtype, compiled)
+                names[name] = compilable(names[name], dtype, vector_math, compiled)
+            elif names.get(name) is math:
+                names[name] = vector_math
             elif name in names:
                 names[name] = narrow(names[name])
         code = function.__code__.replace(
             co_consts=tuple(narrow(value) for value in function.__code__.co_consts)
         )
         twin = python_types.FunctionType(code, names, function.__name__, function.__defaults__)
-        compiled[function] = device(twin)
+        compiled[function] = inlined(twin)
     return compiled[function]
 
 

@@ -70,13 +70,22 @@ def gemm(address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ld
     gemm_call(address, codes, (n, m, k), (b, a, c), (ldb, lda, ldc), beta)
 
 
+def _set_threads(library: Any, count: int) -> None:
+    """Set a library's limit from any Python thread.
+
+    From version 3.8, threadpoolctl's public setter does nothing in other threads than the first that
+    called it; the guard's lock already keeps ours from contradicting each other.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+
+
 class _SingleThreadGuard:
     """Counts who needs the BLAS to be single-threaded; acts at the first and the last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
-        self._limiter: Any = None
+        self._before: list[tuple[Any, int]] = []
         self._controller: ThreadpoolController | None = None
 
     def acquire(self) -> None:
@@ -84,15 +93,18 @@ class _SingleThreadGuard:
             if self._holders == 0:
                 if self._controller is None:
                     self._controller = ThreadpoolController().select(user_api="blas")
-                self._limiter = self._controller.limit(limits=1)
+                libraries = self._controller.lib_controllers
+                self._before = [(library, library.num_threads) for library in libraries]
+                for library in libraries:
+                    _set_threads(library, 1)
             self._holders += 1
 
     def release(self) -> None:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
-                self._limiter.restore_original_limits()
-                self._limiter = None
+                for library, count in self._before:
+                    _set_threads(library, count)
 
     def forget(self) -> None:
         """In a forked child nobody trains yet, and the parent's lock may be held for ever."""

@@ -88,10 +88,12 @@ class EngineExecutor:
 
     def _task(self, examples: Examples, order: np.ndarray | None, batch_size: int, **changes: Any) -> _Work:
         """A task on these examples with everything at rest; ``changes`` says what this one does."""
-        X = examples.X
-        sparse = scipy.sparse.issparse(X)
-        rows = np.arange(X.shape[0], dtype=np.int64) if order is None else order
-        arrays = {
+        sparse = scipy.sparse.issparse(examples.X)
+        X: Any = examples.X if sparse else np.ascontiguousarray(examples.X, self.dtype)
+        rows = (
+            np.arange(X.shape[0], dtype=np.int64) if order is None else np.ascontiguousarray(order, np.int64)
+        )
+        arrays: dict[str, Any] = {
             "X": None if sparse else X,
             "sparse_values": X.data if sparse else None,
             "sparse_columns": X.indices.astype(np.int64) if sparse else None,
@@ -209,7 +211,7 @@ class EngineExecutor:
         """Run training steps."""
         order = instructions.order
         n_rows = len(examples) if order is None else len(order)
-        batch_size = min(instructions.batch_size, n_rows)
+        batch_size = max(1, min(instructions.batch_size, n_rows))
         n_steps = -(-n_rows // batch_size)
         every = instructions.telemetry_every
         steps = np.arange(instructions.first_step, instructions.first_step + n_steps)

@@ -18,6 +18,7 @@ from numba import carray, types
 
 from chainrule.engine._intrinsics import array_at
 from chainrule.engine._jit import Kernel, compilable, device, fingerprint
+from chainrule.engine.vector_math import math_for
 from chainrule.execution import SATURATION_SHARE
 from chainrule.functions import Activation, Loss
 
@@ -44,7 +45,7 @@ def _signature(real: Any, n_integers: int, n_reals: int) -> Any:
 def activate(record: Activation, dtype: Any) -> Kernel:
     """h = σ(z), equation (2): integers (z, h, n_rows, stride, first, last), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    value = compilable(record.scalar_value, dtype)
+    value = compilable(record.scalar_value, dtype, math_for(dtype))
     example = real(0)
     size = np.dtype(dtype).itemsize
 
@@ -67,7 +68,7 @@ def gate(record: Activation, dtype: Any) -> Kernel:
     """The ⊙ σ'(z) of equation (5): integers (z, h, delta_out, delta_in, n_rows, stride, first, last,
     accumulate), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    derivative = compilable(record.scalar_derivative, dtype)
+    derivative = compilable(record.scalar_derivative, dtype, math_for(dtype))
     example = real(0)
     size = np.dtype(dtype).itemsize
 
@@ -96,7 +97,7 @@ def saturated(record: Activation, dtype: Any) -> Kernel:
     """Number of entries with |σ'(z)| under 5 % of its maximum: integers (z, h, n_rows, stride, first,
     last), reals (alpha,)."""
     real = numba.from_dtype(np.dtype(dtype))
-    derivative = compilable(record.scalar_derivative, dtype)
+    derivative = compilable(record.scalar_derivative, dtype, math_for(dtype))
     limit = SATURATION_SHARE * record.derivative_max
     example = real(0)
     size = np.dtype(dtype).itemsize
@@ -121,13 +122,13 @@ def _row_function(record: Loss, classes: bool, dtype: Any) -> Callable:
     """The record's loss of one example, as ``f(z, y, label, slope, setting) -> value``."""
     if classes:
         assert record.class_row is not None
-        class_row = compilable(record.class_row, dtype)
+        class_row = compilable(record.class_row, dtype, math_for(dtype))
         return lambda z, y, label, slope, setting: class_row(z, label, slope, setting)
     if record.row is not None:
-        row = compilable(record.row, dtype)
+        row = compilable(record.row, dtype, math_for(dtype))
         return lambda z, y, label, slope, setting: row(z, y, slope, setting)
     assert record.element is not None
-    element = compilable(record.element, dtype)
+    element = compilable(record.element, dtype, math_for(dtype))
 
     def sum_of_elements(z, y, label, slope, setting):
         total = 0.0
@@ -181,7 +182,7 @@ def update(rule: Any, dtype: Any) -> Kernel:
     coefficients 1 to 7). Returns the penalty ½ l2 Σw² + l1 Σ|w| before the step.
     """
     real = numba.from_dtype(np.dtype(dtype))
-    scalar_update = compilable(rule.scalar_update, dtype)
+    scalar_update = compilable(rule.scalar_update, dtype, math_for(dtype))
     example = real(0)
     half = real(0.5)
 

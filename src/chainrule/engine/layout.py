@@ -48,13 +48,17 @@ def panel_edges(width: int) -> np.ndarray:
 def _forward_barriers(plan: Plan) -> tuple[list[bool], bool]:
     """Whether a barrier stands before each operation, and before the loss."""
     written = {0: "rows"}  # value -> how it was written since the last barrier; X is gathered by rows
+    updated = True  # the last step's update, by columns, is not yet behind a barrier
     barriers = []
     for k, op in enumerate(plan.operations):
         need = {"linear": "all", "layer_norm": "rows"}.get(op.kind, "columns")
         sources = [op.source] if op.second < 0 else [op.source, op.second]
         stands = any(written.get(value, need) != need for value in sources)
+        # A row needs all of γ and β, whoever updated them.
+        stands = stands or (updated and op.kind == "layer_norm" and op.weight >= 0)
         if stands:
             written.clear()
+            updated = False
         barriers.append(stands)
         written[k + 1] = "rows" if op.kind == "layer_norm" else "columns"
     return barriers, written.get(len(plan.operations), "rows") != "rows"
@@ -63,17 +67,23 @@ def _forward_barriers(plan: Plan) -> tuple[list[bool], bool]:
 def _backward_barriers(plan: Plan) -> list[bool]:
     """Whether a barrier stands before each operation's backward pass, walked from last to first."""
     written = {len(plan.operations): "rows"}
+    summed = 0  # width of the batch normalisation whose column sums are in use since the last barrier
     barriers = [False] * len(plan.operations)
     for k in range(len(plan.operations) - 1, -1, -1):
         op = plan.operations[k]
         need = "all" if op.kind == "layer_norm" or (op.kind == "linear" and op.source > 0) else "columns"
         writes = "rows" if op.kind == "layer_norm" else "columns"
         sources = [value for value in (op.source, op.second) if value > 0]
-        barriers[k] = written.get(k + 1, need) != need or any(
-            written.get(value, writes) != writes for value in sources
+        barriers[k] = (
+            written.get(k + 1, need) != need
+            or any(written.get(value, writes) != writes for value in sources)
+            or (op.kind == "batch_norm" and summed not in (0, op.width_in))
         )
         if barriers[k]:
             written.clear()
+            summed = 0
+        if op.kind == "batch_norm":
+            summed = op.width_in
         for value in sources:
             written[value] = writes
     return barriers

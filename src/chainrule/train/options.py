@@ -123,6 +123,8 @@ class FitOptions:
         for name in ("l2", "l1", "clip_norm", "telemetry_every"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be zero or positive; got {getattr(self, name)!r}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must lie between 0 and 2**63 - 1; got {self.seed!r}")
         if self.max_time is not None and not self.max_time > 0:
             raise ValueError(f"max_time must be a positive number of seconds; got {self.max_time!r}")
 
