@@ -5,10 +5,10 @@ and the texts of errors and warnings are scikit-learn's, so that the same ``rand
 model. What computes is the engine.
 """
 
-import copy
 import time
 import warnings
 from abc import ABC, abstractmethod
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -28,6 +28,7 @@ from chainrule.estimators.parameters import (
     check_combinations,
     hidden_sizes,
     naming,
+    without_feature_names,
 )
 from chainrule.estimators.stochastic import SolverState
 from chainrule.execution import Examples, prepare
@@ -159,7 +160,8 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         context = self._init_callback_context(max_subtasks=self.max_iter + 1)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
+        labels = partial(self._decode_targets, y)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=labels, metadata=metadata)
         if self.solver in STOCHASTIC_SOLVERS:
             self._fit_stochastic(X, y, sample_weight, incremental, validation, context)
         else:
@@ -170,7 +172,11 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
                 " contain large values and need to be preprocessed."
             )
         context.call_on_fit_task_end(
-            estimator=self, X=X, y=y, metadata=metadata, reconstruction_attributes=dict
+            estimator=self,
+            X=X,
+            y=labels,
+            metadata=metadata,
+            reconstruction_attributes=self._reconstruction_attributes,
         )
         return self
 
@@ -229,7 +235,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         self.intercepts_ = list(network.intercepts)
 
     def _units(self) -> list[int]:
-        """The widths that ``coefs_`` describe; where its entries do not go together, those that were fitted."""
+        """The widths that ``coefs_`` describe; where its entries do not fit together, the fitted ones."""
         shapes = [np.shape(coef) for coef in self.coefs_]
         network = getattr(self, "_network", None)
         fits = bool(shapes) and all(len(shape) == 2 for shape in shapes)
@@ -262,7 +268,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y, sample_weight, validation = self._validation_split(X, y, sample_weight, validation)
-        examples = self._examples(X, y, sample_weight)
+        examples, labels = self._examples(X, y, sample_weight), partial(self._decode_targets, y)
         n_samples = len(examples)
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = SolverState(self)
@@ -275,7 +281,8 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         try:
             self.n_iter_ = 0
             for _ in range(self.max_iter):
-                task = context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self, X=X, y=y)
+                task = context.subcontext(task_name="epoch")
+                task.call_on_fit_task_begin(estimator=self, X=X, y=labels)
                 if order is not None:
                     # scikit-learn shuffles the already shuffled order.
                     permutation = np.arange(n_samples)
@@ -285,7 +292,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
                 self._update_no_improvement_count(validation)
                 self._optimizer.iteration_ends(self.t_)
                 stop = task.call_on_fit_task_end(
-                    estimator=self, X=X, y=y, reconstruction_attributes=self._reconstruction_attributes
+                    estimator=self, X=X, y=labels, reconstruction_attributes=self._reconstruction_attributes
                 )
                 if self._no_improvement_count > self.n_iter_no_change:
                     if self._optimizer.trigger_stopping(self._stopping_message(), self.verbose):
@@ -407,23 +414,15 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
 
             scorer = check_scoring(self, scoring=self.scoring)
             extra = {} if sample_weight is None else {"sample_weight": sample_weight}
-            return float(scorer(self._nameless(), X, self._decode_targets(y), **extra))
+            return float(scorer(without_feature_names(self), X, self._decode_targets(y), **extra))
         output = self._activate_output(z)
         if not np.isfinite(output).all():
             return np.nan
         return self._score_predictions(self._decode_targets(y), self._decode(output), sample_weight)
 
-    def _nameless(self) -> Any:
-        """The estimator as a scorer takes it: without feature names, since the checked X has none."""
-        if not hasattr(self, "feature_names_in_"):
-            return self
-        judged = copy.copy(self)
-        del judged.feature_names_in_
-        return judged
-
     def _decode_targets(self, y: np.ndarray) -> np.ndarray:
-        """Encoded targets back in the user's terms."""
-        return y
+        """Encoded targets (n, n_outputs) back in the user's terms."""
+        return y[:, 0] if y.shape[1] == 1 else y
 
     def _reconstruction_attributes(self) -> dict[str, Any]:
         """What a callback's copy of this estimator needs to predict as of now."""

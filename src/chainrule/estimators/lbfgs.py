@@ -1,6 +1,7 @@
 """``solver="lbfgs"``: SciPy's L-BFGS-B on the full batch, with the engine's gradient."""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,11 @@ class LBFGSMixin:
             loss, gradient = self._loss_and_gradient(examples)
             return loss, gradient.astype(np.float64)
 
+        labels = partial(self._decode_targets, y)  # type: ignore[attr-defined]
+
         def begin() -> Any:
-            return context.subcontext(task_name="lbfgs-iter").call_on_fit_task_begin(estimator=self, X=X, y=y)
+            task = context.subcontext(task_name="lbfgs-iter")
+            return task.call_on_fit_task_begin(estimator=self, X=X, y=labels)
 
         task = begin()
         asked_to_stop = False
@@ -77,7 +81,7 @@ class LBFGSMixin:
             nonlocal task, asked_to_stop
             self._unpack(packed)
             stop = task.call_on_fit_task_end(
-                estimator=self, X=X, y=y, reconstruction_attributes=self._reconstruction_attributes  # type: ignore[attr-defined]
+                estimator=self, X=X, y=labels, reconstruction_attributes=self._reconstruction_attributes  # type: ignore[attr-defined]
             )  # fmt: skip
             if stop or time.monotonic() >= deadline:
                 asked_to_stop = True

@@ -1,5 +1,6 @@
 """What values the estimators' parameters may take, and how they are read."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -13,7 +14,14 @@ from chainrule.functions import ACTIVATIONS, INITIALIZERS, get_activation
 from chainrule.functions.activations import ALIASES
 from chainrule.optim import SCHEDULES, Schedule
 
-__all__ = ["CONSTRAINTS", "architecture_of", "check_combinations", "hidden_sizes", "naming"]
+__all__ = [
+    "CONSTRAINTS",
+    "architecture_of",
+    "check_combinations",
+    "hidden_sizes",
+    "naming",
+    "without_feature_names",
+]
 
 _ACTIVATION_NAMES = {*ACTIVATIONS, *ALIASES}
 
@@ -117,3 +125,12 @@ def naming(argument: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{argument}: {error}") from None
+
+
+def without_feature_names(estimator: Any) -> Any:
+    """The estimator as a scorer takes it that is given checked rows, which have no names to compare."""
+    if not hasattr(estimator, "feature_names_in_"):
+        return estimator
+    judged = copy.copy(estimator)
+    del judged.feature_names_in_
+    return judged
