@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 
 from chainrule.estimators.base import BaseMLP
 from chainrule.estimators.exchange import ExchangeMixin
-from chainrule.estimators.parameters import CONSTRAINTS
+from chainrule.estimators.parameters import CONSTRAINTS, naming
 from chainrule.plan import LossTerm
 
 __all__ = ["MLPClassifier"]
@@ -242,7 +242,8 @@ class MLPClassifier(ClassifierMixin, ExchangeMixin, BaseMLP):
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
             raise ValueError(f"y_val has classes not in y: {unknown}; y has {self.classes_}")
-        encoded: np.ndarray = self._label_binarizer.transform(y).astype(bool)
+        with naming("y_val"):
+            encoded: np.ndarray = self._label_binarizer.transform(y).astype(bool)
         return encoded
 
     def _targets(self, y: np.ndarray) -> np.ndarray:

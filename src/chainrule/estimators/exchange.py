@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 import sklearn.neural_network
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
 from chainrule import nn
 from chainrule.estimators.network import Network
@@ -22,6 +24,12 @@ _FITTED = (
 )  # fmt: skip
 
 
+def _counterpart(cls: type) -> Any:
+    """scikit-learn's class of the same name; of the same kind, for a subclass of ours."""
+    mlp = sklearn.neural_network
+    return mlp.MLPClassifier if issubclass(cls, ClassifierMixin) else mlp.MLPRegressor
+
+
 def _hand_over(source: Any, target: Any) -> None:
     """Copy the fitted attributes: a curve that one goes on with is not the other's."""
     for name in _FITTED:
@@ -37,6 +45,7 @@ class ExchangeMixin:
 
         The module's outputs are raw, before the output activation (and before ``target_scaling`` is undone).
         """
+        check_is_fitted(self)
         network: Network = self._current_network(self._coefs_dtype()).copy()  # type: ignore[attr-defined]
         module = network.architecture.module().to(network.parameters.dtype)
         store(network.plan, module, network.parameters, network.buffers)
@@ -50,7 +59,8 @@ class ExchangeMixin:
         ValueError
             If the network has something that scikit-learn's cannot express.
         """
-        kind = getattr(sklearn.neural_network, type(self).__name__)
+        check_is_fitted(self)
+        kind = _counterpart(type(self))
         network: Network = self._current_network(self._coefs_dtype())  # type: ignore[attr-defined]
         names = set(network.architecture.activations)
         if len(names) > 1 or not names <= set(_SHARED_ACTIVATIONS):
@@ -91,10 +101,10 @@ class ExchangeMixin:
         TypeError
             If ``estimator`` is not scikit-learn's estimator of the same name.
         """
-        kind = getattr(sklearn.neural_network, cls.__name__)
+        kind = _counterpart(cls)
         if not isinstance(estimator, kind):
             raise TypeError(
-                f"estimator must be a sklearn.neural_network.{cls.__name__}; got {type(estimator).__name__}"
+                f"estimator must be a sklearn.neural_network.{kind.__name__}; got {type(estimator).__name__}"
             )
         mine: Any = cls(**estimator.get_params())
         _hand_over(estimator, mine)
