@@ -8,7 +8,7 @@ import scipy.sparse
 from sklearn.datasets import load_digits
 
 from chainrule import EarlyStopping, fit, nn, optim, predict
-from chainrule.execution import OPERATION_FIELDS, SLOT_FIELDS, prepare
+from chainrule.execution import prepare
 from chainrule.plan import flatten, lower
 from chainrule.reference import ReferenceExecutor
 
@@ -46,6 +46,14 @@ def small_net(n_out=3, dtype=np.float64):
 
 def bits(module):
     return b"".join(array.tobytes() for array in module.state_dict().values())
+
+
+def overfit(net, X, y, **options):
+    """Train on 15 rows with steps so large that the validation loss soon rises."""
+    return fit(
+        net, X[:15], y[:15], loss=SOFTMAX, optimizer=optim.Adam(0.1), batch_size=5,
+        validation=(X[15:], y[15:]), **QUIET, **options,
+    )  # fmt: skip
 
 
 def weight_norm(module):
@@ -157,10 +165,7 @@ def loss_of(module, X, y):
 def test_early_stopping_gives_back_the_best_weights(blobs, stopping):
     X, y = blobs
     net = small_net()
-    history = fit(
-        net, X[:15], y[:15], loss=SOFTMAX, optimizer=optim.Adam(0.1), epochs=200, batch_size=5,
-        validation=(X[15:], y[15:]), early_stopping=stopping, **QUIET,
-    )  # fmt: skip
+    history = overfit(net, X, y, epochs=200, early_stopping=stopping)
     assert history.stopped == "early stopping"
     losses = history["validation_loss"]
     assert history.best_epoch == int(np.argmin(losses)) + 1
@@ -173,10 +178,7 @@ def test_early_stopping_gives_back_the_best_weights(blobs, stopping):
 def test_validation_data_alone_keeps_the_best_epoch(blobs):
     X, y = blobs
     net = small_net()
-    history = fit(
-        net, X[:15], y[:15], loss=SOFTMAX, optimizer=optim.Adam(0.1), epochs=30, batch_size=5,
-        validation=(X[15:], y[15:]), **QUIET,
-    )  # fmt: skip
+    history = overfit(net, X, y, epochs=30)
     assert history.stopped == "finished"
     assert history.monitor == "validation_loss"
     assert history.best_epoch < 30
@@ -289,10 +291,7 @@ def test_ctrl_c_keeps_the_best_weights(blobs):
             raise KeyboardInterrupt
 
     net = small_net()
-    history = fit(
-        net, X[:15], y[:15], loss=SOFTMAX, optimizer=optim.Adam(0.1), epochs=200, batch_size=5,
-        validation=(X[15:], y[15:]), callbacks=[interrupt], **QUIET,
-    )  # fmt: skip
+    history = overfit(net, X, y, epochs=200, callbacks=[interrupt])
     assert history.stopped == "interrupted"
     assert len(history) == 25
     assert history.best_epoch < 25
@@ -397,6 +396,17 @@ def test_the_adaptive_rate_falls_and_ends_the_training(blobs):
     assert set(np.round(rates, 12)) == {1.0, 0.1}
 
 
+def test_a_schedule_object_serves_many_trainings(blobs):
+    schedule, rates = optim.Adaptive(patience=1, minimum=0.5), []
+    for _ in range(2):
+        history = fit(
+            small_net(), *blobs, loss=SOFTMAX, optimizer=optim.SGD(5.0), epochs=50, schedule=schedule, **QUIET
+        )
+        assert history.stopped == "learning rate"
+        rates.append(history["learning_rate"])
+    assert rates[0] == rates[1]
+
+
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
 def test_penalties_shrink_the_weights(blobs, penalty):
     norms, history = {}, None
@@ -438,20 +448,6 @@ def test_clipping_bounds_the_step(blobs):
     np.testing.assert_allclose(
         steps[0.01] / 0.005, steps[0.0] / np.linalg.norm(steps[0.0]), rtol=1e-7, atol=1e-12
     )
-
-
-def test_telemetry_is_recorded_where_asked_for(blobs):
-    reports = []
-    history = fit(
-        small_net(), *blobs, loss=SOFTMAX, epochs=3, batch_size=30, telemetry_every=3,
-        callbacks=[lambda event: reports.append(event.report)], **QUIET,
-    )  # fmt: skip
-    assert [list(one.telemetry_steps) for one in history.telemetry] == [[0, 3], [6], [9]]
-    assert history.telemetry[0].operations.shape == (2, 3, len(OPERATION_FIELDS))
-    assert history.telemetry[0].slots.shape == (2, 4, len(SLOT_FIELDS))
-    assert (history.telemetry[0].slots[..., SLOT_FIELDS.index("gradient_norm")] > 0).all()
-    assert all(a is b for a, b in zip(reports, history.telemetry, strict=True))
-    assert fit(small_net(), *blobs, loss=SOFTMAX, epochs=1, **QUIET).telemetry == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from chainrule import History, fit, nn
+from chainrule.execution import OPERATION_FIELDS, SLOT_FIELDS
+from chainrule.optim import SGD
 
 mpl.use("Agg")
 
@@ -102,7 +104,21 @@ def test_the_loss_is_the_mean_over_batches_each_before_its_step():
     X, y = rng.normal(size=(23, 3)), rng.normal(size=23)
     net = nn.Sequential(nn.Linear(3, 1, rng=0, dtype=np.float64))
     expected = np.mean((net(X)[:, 0] - y) ** 2)
-    from chainrule.optim import SGD
-
     history = fit(net, X, y, loss=nn.MSELoss(), optimizer=SGD(1e-14), epochs=1, batch_size=10, verbose=0)
     assert history["loss"] == pytest.approx([expected], rel=1e-9)
+
+
+def test_telemetry_is_recorded_where_asked_for(rng):
+    X, y = rng.normal(size=(120, 2)), np.arange(120) % 3
+    net = nn.Sequential(nn.Linear(2, 8, rng=0), nn.Tanh(), nn.Linear(8, 3, rng=1))
+    reports = []
+    history = fit(
+        net, X, y, loss="softmax_cross_entropy", epochs=3, batch_size=30, telemetry_every=3,
+        callbacks=[lambda event: reports.append(event.report)], verbose=0,
+    )  # fmt: skip
+    assert [list(one.telemetry_steps) for one in history.telemetry] == [[0, 3], [6], [9]]
+    assert history.telemetry[0].operations.shape == (2, 3, len(OPERATION_FIELDS))
+    assert history.telemetry[0].slots.shape == (2, 4, len(SLOT_FIELDS))
+    assert (history.telemetry[0].slots[..., SLOT_FIELDS.index("gradient_norm")] > 0).all()
+    assert all(a is b for a, b in zip(reports, history.telemetry, strict=True))
+    assert fit(net, X, y, loss="softmax_cross_entropy", epochs=1, verbose=0).telemetry == []

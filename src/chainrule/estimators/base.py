@@ -290,7 +290,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
                     order = order[permutation]
                 self._one_epoch(run, order, deadline)
                 self._update_no_improvement_count(validation)
-                self._optimizer.iteration_ends(self.t_)
+                exhausted = self._optimizer.iteration_ends(self.t_, self._no_improvement_count == 0)
                 stop = task.call_on_fit_task_end(
                     estimator=self, X=X, y=labels, reconstruction_attributes=self._reconstruction_attributes
                 )
@@ -298,7 +298,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
                     if self._optimizer.trigger_stopping(self._stopping_message(), self.verbose):
                         break
                     self._no_improvement_count = 0
-                if incremental or stop or time.monotonic() >= deadline:
+                if incremental or stop or exhausted or time.monotonic() >= deadline:
                     break
                 if self.n_iter_ == self.max_iter:
                     warnings.warn(

@@ -4,6 +4,7 @@ The learning rate moves as scikit-learn's optimizers move it: ``adaptive`` and `
 plain "sgd" solver only and at the end of an epoch; this library's further schedules act at each step.
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class SolverState:
         self._step = 0
         self._named = estimator.learning_rate
         classic = self._named in ("constant", "invscaling", "adaptive")
-        self._schedule = None if classic else make_schedule(self._named)
+        self._schedule = None if classic else copy.deepcopy(make_schedule(self._named))  # some keep count
 
     def trainer(self, estimator: Any, examples: Examples, batch_size: int) -> Trainer:
         """A trainer that goes on from this state."""
@@ -90,10 +91,14 @@ class SolverState:
             correction = np.sqrt(1 - beta_2**self._step) / (1 - beta_1**self._step)
             self.learning_rate = float(rates[-1] * correction)
 
-    def iteration_ends(self, samples_seen: int) -> None:
-        """Inverse scaling: learning_rate_init / (samples seen + 1)^power_t, after each epoch."""
+    def iteration_ends(self, samples_seen: int, improved: bool) -> bool:
+        """After each epoch; True when a schedule has no lower rate to try.
+
+        Inverse scaling: learning_rate_init / (samples seen + 1)^power_t.
+        """
         if self.solver == "sgd" and self._named == "invscaling":
             self.learning_rate = self._initial_rate / (samples_seen + 1) ** self._power
+        return self._schedule is not None and self._schedule.epoch_ended(improved)
 
     def trigger_stopping(self, message: str, verbose: Any) -> bool:
         """Whether to stop now that nothing improves; "adaptive" divides the rate by 5 first, down to 1e-6."""

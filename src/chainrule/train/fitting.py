@@ -4,6 +4,7 @@ Validation, early stopping that restores the best weights, schedules, a history,
 limit, and an interrupt that loses nothing.
 """
 
+import copy
 import time
 from typing import Any
 
@@ -231,7 +232,7 @@ class _Fitting:
     ) -> str:
         """Run epochs until there is a reason to stop; returns it."""
         options = self.options
-        schedule = make_schedule(options.schedule)
+        schedule = copy.deepcopy(make_schedule(options.schedule))  # some keep count
         n, steps = len(trainer.examples), trainer.steps_per_epoch
         began = time.monotonic()
         deadline = np.inf if options.max_time is None else began + options.max_time
