@@ -140,6 +140,7 @@ OPTIONS = [
     {"n_iter_no_change": np.inf},
     {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 60, "learning_rate_init": 0.02},
     {"early_stopping": True, "validation_fraction": 0.3, "batch_size": 7},
+    {"early_stopping": True, "tol": 0.0, "n_iter_no_change": 2, "max_iter": 40},  # ties are no standstill
     {"random_state": 11},
     {"activation": "identity"},
     {"activation": "logistic", "learning_rate_init": 0.05},
