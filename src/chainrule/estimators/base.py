@@ -5,6 +5,7 @@ and the texts of errors and warnings are scikit-learn's, so that the same ``rand
 model. What computes is the engine.
 """
 
+import inspect
 import time
 import warnings
 from abc import ABC, abstractmethod
@@ -213,7 +214,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
             generator = np.random.default_rng(self._random_state.randint(2**31, size=2))
             return get_initializer(self.init).draw((fan_out, fan_in), generator, **settings).T, 0.0
         # Glorot & Bengio 2010, equation (8); scikit-learn takes 2 in place of 6 for the logistic.
-        factor = 2.0 if self.activation == "logistic" else 6.0
+        factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
         bound = np.sqrt(factor / (fan_in + fan_out))
         weight = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
         return weight, self._random_state.uniform(-bound, bound, fan_out)
@@ -413,7 +414,9 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
             from sklearn.metrics import check_scoring
 
             scorer = check_scoring(self, scoring=self.scoring)
-            extra = {} if sample_weight is None else {"sample_weight": sample_weight}
+            # A plain function of (estimator, X, y) knows no weights; scikit-learn's scorers do.
+            weighable = sample_weight is not None and not inspect.isfunction(scorer)
+            extra = {"sample_weight": sample_weight} if weighable else {}
             return float(scorer(without_feature_names(self), X, self._decode_targets(y), **extra))
         output = self._activate_output(z)
         if not np.isfinite(output).all():
