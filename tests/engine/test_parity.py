@@ -307,19 +307,42 @@ def differences(one, other):
     return found
 
 
-@settings(deterministic, max_examples=250)
+def run_unless_it_diverges(case):
+    """The reference's outcome; a training that overflows compares with nothing."""
+    with np.errstate(all="ignore"):
+        outcome = case.run(KinkWatcher)
+    assume(all(np.abs(array).max(initial=0) < 1e6 for array in (outcome.parameters, outcome.state)))
+    return outcome
+
+
+@settings(deterministic, max_examples=400)
 @given(trainings())
 def test_random_trainings_in_double_precision(case):
-    expected = case.run(KinkWatcher)
+    expected = run_unless_it_diverges(case)
     assume(expected.executor.nearest > 1e-9)
     found = differences(case.run(EngineExecutor), expected)
     assert max(found.values()) < 1e-8, found
 
 
-@settings(deterministic, max_examples=120)
+def normalises_pairs(case):
+    """Whether a normalisation is over two numbers somewhere.
+
+    Two numbers normalise to -1 and 1 whatever they are, and δ is then the difference of two equal terms: all
+    that is left in single precision is rounding.
+    """
+    n_rows = case.X.shape[0] if case.order is None else len(case.order)
+    pairs = 2 in (min(n_rows, case.batch_size), n_rows % case.batch_size)
+    return any(
+        (op.kind == "batch_norm" and pairs) or (op.kind == "layer_norm" and op.width_in == 2)
+        for op in case.plan.operations
+    )
+
+
+@settings(deterministic, max_examples=400)
 @given(trainings())
 def test_random_trainings_in_single_precision(case):
-    expected = case.run(KinkWatcher)
+    assume(not normalises_pairs(case))
+    expected = run_unless_it_diverges(case)
     assume(expected.executor.nearest > 1e-5)
     found = differences(case.run(EngineExecutor, np.float32), expected)
     # A normalisation over few rows may magnify rounding: NumPy's own single precision shows how much.
