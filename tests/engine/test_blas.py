@@ -17,6 +17,11 @@ def blas_threads():
 
 
 @pytest.fixture(autouse=True)
+def a_blas_is_asked_for(monkeypatch):
+    monkeypatch.setenv("CHAINRULE_BLAS", "scipy")
+
+
+@pytest.fixture(autouse=True)
 def more_than_one_thread():
     """Every library starts with three threads, so that "restored" is not the same as "still 1"."""
     with threadpool_limits(3, user_api="blas"):
@@ -71,14 +76,29 @@ def test_products(dtype, transpose_a, transpose_b):
         )
 
 
-def test_the_library_is_one_of_two(monkeypatch):
-    assert library_name() in ("scipy", "mkl")
-    monkeypatch.setenv("CHAINRULE_BLAS", "SciPy")
+def test_the_library_is_chosen_by_the_environment(monkeypatch):
+    assert library_name() == "scipy"
+    monkeypatch.delenv("CHAINRULE_BLAS")
+    assert library_name() == ""
+    assert gemm_address(np.float32) == 0
+    monkeypatch.setenv("CHAINRULE_BLAS", "atlas")
+    with pytest.raises(ValueError, match="CHAINRULE_BLAS must be 'scipy' or 'mkl'; got 'atlas'"):
+        library_name()
+
+
+def test_mkl_that_is_not_installed_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHAINRULE_BLAS", "mkl")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
     blas._mkl.cache_clear()
-    try:
-        assert library_name() == "scipy"
-    finally:
-        blas._mkl.cache_clear()
+    with pytest.raises(ValueError, match="no mkl is installed"):
+        gemm_address(np.float32)
+
+
+def test_without_a_blas_its_threads_are_left_alone(monkeypatch):
+    monkeypatch.delenv("CHAINRULE_BLAS")
+    before = blas_threads()
+    with one_blas_thread():
+        assert blas_threads() == before
 
 
 def test_addresses():

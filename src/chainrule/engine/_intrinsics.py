@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 __all__ = [
     "add_atomically",
     "array_at",
+    "call_address",
     "call_kernel",
     "cpu_pause",
     "flush_denormals",
@@ -180,6 +181,19 @@ def call_kernel(typing_context, address, integers, reals):
         return builder.call(function, arguments)
 
     return signature, codegen
+
+
+@intrinsic
+def call_address(typing_context, address, arguments):
+    """Call the function at an address with a tuple of integers; it returns nothing."""
+
+    def codegen(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], function_type.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, arguments), codegen
 
 
 @intrinsic

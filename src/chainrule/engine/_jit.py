@@ -21,13 +21,9 @@ that does not match is compiled anew. Nothing depends on being able to write it.
 
 import hashlib
 import math
-import os
 import pickle
-import stat
 import sys
-import tempfile
 import types as python_types
-import uuid
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -41,13 +37,13 @@ from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
+from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
+
 __all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint", "inlined"]
 
 # Reassociation lets reductions use vectors; contraction lets a·b + c be one instruction.
 FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
 OPTIONS: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy", "boundscheck": False}
-
-_COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; a few seconds) ..."
 
 
 def device(function: Callable) -> Callable:
@@ -161,48 +157,8 @@ def _sources_hash() -> str:
     return digest.hexdigest()
 
 
-def _private_directory(path: Path) -> bool:
-    """Whether ``path`` is, or could be made, a directory only this user writes to."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        others_write = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or others_write):
-            return False
-        return os.access(path, os.W_OK)
-    except OSError:
-        return False
-
-
-@cache
-def cache_directory() -> Path | None:
-    """Where compiled kernels are kept, or None where nothing can be written.
-
-    ``CHAINRULE_CACHE_DIR``, else the user's cache directory, else a private one under the system's
-    temporary directory. Entries are unpickled, so a directory that others can write to is not used.
-    """
-    candidates = []
-    if os.environ.get("CHAINRULE_CACHE_DIR"):
-        candidates.append(Path(os.environ["CHAINRULE_CACHE_DIR"]))
-    else:
-        if os.environ.get("XDG_CACHE_HOME"):
-            candidates.append(Path(os.environ["XDG_CACHE_HOME"]) / "chainrule")
-        elif os.environ.get("LOCALAPPDATA"):
-            candidates.append(Path(os.environ["LOCALAPPDATA"]) / "chainrule")
-        else:
-            try:
-                candidates.append(Path.home() / ".cache" / "chainrule")
-            except RuntimeError:  # no home directory at all
-                pass
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        candidates.append(Path(tempfile.gettempdir()) / f"chainrule-{user}")
-    return next((path for path in candidates if _private_directory(path)), None)
-
-
 class KernelCache(_Cache):
     """One file an entry: a checksum, then Numba's pickled compile result."""
-
-    _announced = False
 
     def __init__(self, function: Callable) -> None:
         self._function = function
@@ -232,33 +188,15 @@ class KernelCache(_Cache):
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compile result kept for these types, or None."""
         target_context.refresh()
-        path = self._path(signature, target_context.codegen())
-        try:
-            content = path.read_bytes() if path is not None else b""
-            checksum, payload = content[:32], content[32:]
-            if checksum == hashlib.sha256(payload).digest():
+        payload = kept(self._path(signature, target_context.codegen()))
+        if payload is not None:
+            try:
                 return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
-        except Exception:  # noqa: BLE001 - whatever is wrong with a kept file, compiling anew mends it
-            pass
-        self._announce()
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, compiling anew mends it
+                pass
+        announce_compiling()
         return None
 
     def save_overload(self, signature: Any, data: Any) -> None:
         """Keep a compile result; a full or read-only disk is no error, only slower next time."""
-        path = self._path(signature, data.codegen)
-        if path is None:
-            return
-        payload = dumps(data._reduce())
-        partial = path.with_suffix(f".{uuid.uuid4().hex[:12]}")
-        try:
-            partial.write_bytes(hashlib.sha256(payload).digest() + payload)
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-
-    @classmethod
-    def _announce(cls) -> None:
-        if not KernelCache._announced:
-            KernelCache._announced = True
-            sys.stderr.write(_COMPILING_MESSAGE + "\n")
-            sys.stderr.flush()
+        keep(self._path(signature, data.codegen), dumps(data._reduce()))

@@ -1,6 +1,7 @@
-"""Matrix products: sgemm and dgemm called by address from compiled code.
+"""Another way to matrix products: sgemm and dgemm of a BLAS, called by address from compiled code.
 
-SciPy's BLAS is always there; Intel's MKL is used where it is installed (the ``mkl`` extra). The engine runs
+The engine's own kernels are used unless the environment variable ``CHAINRULE_BLAS`` names a library: "scipy"
+for the one that SciPy brings, "mkl" for Intel's, where it is installed (the ``mkl`` extra). The engine runs
 its own threads, so while it runs the library's must not: a guard that counts its holders sets the library to
 one thread for as long as any training is under way, and restores what was there when the last one ends.
 """
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_name
 from numba.extending import get_cython_function_address
 from threadpoolctl import ThreadpoolController
 
@@ -26,44 +26,41 @@ from chainrule.engine._jit import device
 __all__ = ["gemm", "gemm_address", "library_name", "one_blas_thread"]
 
 
-def _wants_mkl() -> bool:
-    """CHAINRULE_BLAS decides; without it, not on AMD's processors, where MKL took 1.4 times SciPy's time."""
-    choice = os.environ.get("CHAINRULE_BLAS", "").lower()
-    amd = get_host_cpu_name().startswith(("znver", "bdver", "btver", "amdfam"))
-    return choice == "mkl" or (choice != "scipy" and not amd)
-
-
 @cache
-def _mkl() -> ctypes.CDLL | None:
-    """MKL's single library, if the ``mkl`` package is installed in this environment and wanted."""
-    if not _wants_mkl():
-        return None
+def _mkl() -> ctypes.CDLL:
+    """MKL's single library, of the ``mkl`` package in this environment."""
     for folder in (Path(sys.prefix) / "lib", Path(sys.prefix) / "Library" / "bin"):
         for path in sorted([*folder.glob("libmkl_rt.so*"), *folder.glob("mkl_rt*.dll")], reverse=True):
             try:
                 return ctypes.CDLL(str(path))
             except OSError:
                 continue
-    return None
+    raise ValueError("CHAINRULE_BLAS is 'mkl', but no mkl is installed: pip install 'chainrule[mkl]'")
 
 
 def library_name() -> str:
-    """``"mkl"`` or ``"scipy"``: whose matrix product the engine calls.
+    """Whose matrix product the engine calls: "scipy", "mkl", or "" for its own kernels.
 
-    MKL where it is installed and the processor is not AMD's; the environment variable ``CHAINRULE_BLAS``
-    set to either name decides otherwise.
+    Raises
+    ------
+    ValueError
+        If the environment variable ``CHAINRULE_BLAS`` has another value.
     """
-    return "scipy" if _mkl() is None else "mkl"
+    name = os.environ.get("CHAINRULE_BLAS", "").lower()
+    if name not in ("", "scipy", "mkl"):
+        raise ValueError(f"CHAINRULE_BLAS must be 'scipy' or 'mkl'; got {name!r}")
+    return name
 
 
-@cache
 def gemm_address(dtype: Any) -> int:
-    """Address of the Fortran-style matrix product for float32 or float64."""
-    name = "sgemm" if np.dtype(dtype) == np.float32 else "dgemm"
-    library = _mkl()
-    if library is None:
-        return int(get_cython_function_address("scipy.linalg.cython_blas", name))
-    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    """Address of the Fortran-style matrix product for float32 or float64; 0 for the engine's own kernels."""
+    function = "sgemm" if np.dtype(dtype) == np.float32 else "dgemm"
+    library = library_name()
+    if not library:
+        return 0
+    if library == "scipy":
+        return int(get_cython_function_address("scipy.linalg.cython_blas", function))
+    address = ctypes.cast(getattr(_mkl(), function), ctypes.c_void_p).value
     assert address is not None
     return address
 
@@ -127,7 +124,10 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold the BLAS libraries of this process at one thread; any number may hold at once."""
+    """Hold the BLAS libraries at one thread, where one is used; any number of trainings may hold at once."""
+    if not library_name():
+        yield
+        return
     _guard.acquire()
     try:
         yield

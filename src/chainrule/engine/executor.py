@@ -75,8 +75,11 @@ class EngineExecutor:
     def _workspace_for(self, n_rows: int, training: bool) -> Workspace:
         """A workspace with room for ``n_rows``: the last one, while it is large enough."""
         workspace = self._workspace
-        if workspace is None or workspace.n_rows < n_rows or (training and not workspace.training):
-            workspace = Workspace(self.plan, self._tables, self.parameters, self.buffers, n_rows, training)
+        n_threads = self.n_threads or available_processors()
+        if workspace is None or not workspace.serves(n_rows, training, n_threads):
+            workspace = Workspace(
+                self.plan, self._tables, self.parameters, self.buffers, n_rows, training, n_threads
+            )
             self._workspace = workspace
         return workspace
 

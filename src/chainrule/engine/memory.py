@@ -6,6 +6,7 @@ import numpy as np
 
 from chainrule.engine.blas import gemm_address
 from chainrule.engine.layout import MAX_PANELS, Tables
+from chainrule.engine.objects import tile_table, vector_unit
 from chainrule.engine.threads import new_barrier
 from chainrule.engine.worker import Memory
 from chainrule.plan import Plan
@@ -51,12 +52,14 @@ class Workspace:
         buffers: np.ndarray,
         n_rows: int,
         training: bool,
+        n_threads: int,
     ) -> None:
         dtype = parameters.dtype
         width, widest = int(tables.widths[1:].sum()), int(tables.widths.max())
         self.plan = plan
         self.n_rows = n_rows
         self.training = training
+        self.n_threads = n_threads
         self._dtype = dtype
         self.gradient = aligned(plan.n_parameters if training else 0, dtype)
         self.losses = np.zeros(1)
@@ -66,7 +69,12 @@ class Workspace:
         self.slot_sums = np.zeros((0, len(plan.parameters), MAX_PANELS, 3))
         self.barrier = new_barrier()
         self._previous = np.empty(0, dtype)
+        tiles = tile_table(dtype)
+        # Room for one group of columns of a right factor, for each thread; a multiple of a cache line.
+        terms = -(-max(widest, n_rows) // CACHE_LINE) * CACHE_LINE
+        scratch_entries = terms * tiles.widest * vector_unit().lanes(dtype)
         own = {
+            "scratch": aligned(scratch_entries * n_threads, dtype),
             "values": aligned(n_rows * width, dtype),
             "deltas": aligned(n_rows * width if training else 0, dtype),
             "batch": aligned(n_rows * plan.n_inputs, dtype),
@@ -89,9 +97,17 @@ class Workspace:
         self.memory = Memory(
             **{name: address(array) for name, array in own.items()},
             first=0, second=0, previous=0, operation_sums=0, slot_sums=0,
-            capacity=n_rows, itemsize=dtype.itemsize, gemm=gemm_address(dtype), n_slots=len(plan.parameters),
+            capacity=n_rows, itemsize=dtype.itemsize,
+            scratch_bytes=scratch_entries * dtype.itemsize, tiles=address(tiles.addresses),
+            gemm=gemm_address(dtype),
+            lanes=vector_unit().lanes(dtype), tallest=tiles.tallest, widest=tiles.widest,
+            n_slots=len(plan.parameters),
             zero=dtype.type(0), one=dtype.type(1),
         )  # fmt: skip
+
+    def serves(self, n_rows: int, training: bool, n_threads: int) -> bool:
+        """Whether it is large enough for such a run."""
+        return self.n_rows >= n_rows and (self.training or not training) and self.n_threads >= n_threads
 
     def reset(self, state: np.ndarray | None = None, n_samples: int = 0) -> Memory:
         """Make ready for a call: the optimizer's ``state``, and room for ``n_samples`` of telemetry."""

@@ -7,11 +7,9 @@ of the plan, ``m`` the memory of the run, ``k`` the operation; matrices are row-
 import math
 
 import numpy as np
-from numba import carray
 
-from chainrule.engine._intrinsics import array_at, call_kernel
+from chainrule.engine._intrinsics import call_kernel
 from chainrule.engine._jit import device
-from chainrule.engine.blas import gemm
 from chainrule.engine.layout import (
     ACCUMULATE,
     ACCUMULATE_SECOND,
@@ -35,14 +33,12 @@ from chainrule.engine.layout import (
     WIDTH_IN,
     WIDTH_OUT,
 )
+from chainrule.engine.products import NORMAL, TRANSPOSED, product, product_with_transpose
+from chainrule.engine.tiles import ACCUMULATE as ADD_TO
+from chainrule.engine.tiles import SET
+from chainrule.engine.views import number_at, part
 
 GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
-
-
-@device
-def number_at(address, index):
-    """Entry ``index`` of the int64 array at an address."""
-    return carray(array_at(address + index * 8, 0), 1)[0]
 
 
 @device
@@ -54,7 +50,7 @@ def integer(t, k, field):
 @device
 def real(t, m, k, field):
     """One field of operation k's row in the table of reals."""
-    return carray(array_at(t.reals + (k * N_REALS + field) * m.itemsize, m.zero), 1)[0]
+    return part(m, t.reals, k * N_REALS + field, 1)[0]
 
 
 @device
@@ -84,12 +80,6 @@ def delta_address(t, m, v):
 
 
 @device
-def part(m, address, offset, n):
-    """``n`` entries from entry ``offset`` of what begins at an address, as an array."""
-    return carray(array_at(address + offset * m.itemsize, m.zero), n)
-
-
-@device
 def panels(t, v, thread, n_threads):
     """The panels [first, last) of value v that a thread owns."""
     return number_at(t.n_panels, v) * thread // n_threads, number_at(t.n_panels, v) * (
@@ -109,27 +99,21 @@ def columns(t, v, thread, n_threads):
 
 @device
 def linear_forward(t, m, k, thread, n_threads, x_at, n_rows):
-    """Z = H Wᵀ + b on own columns, equation (1)."""
+    """Z = H Wᵀ + b on own columns, equation (1), a panel at a time."""
     d_in, d_out = integer(t, k, WIDTH_IN), integer(t, k, WIDTH_OUT)
     h_at = value_address(t, m, integer(t, k, SOURCE), x_at)
     z_at = value_address(t, m, k + 1, x_at)
     size = m.itemsize
-    w_at = m.parameters + integer(t, k, WEIGHT) * size
+    bias = integer(t, k, BIAS)
+    scratch = m.scratch + thread * m.scratch_bytes
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
         a, b = edge(t, k + 1, p), edge(t, k + 1, p + 1)
-        gemm(
-            m.gemm, False, True, n_rows, b - a, d_in,
-            h_at, d_in, w_at + a * d_in * size, d_in, m.zero, z_at + a * size, d_out,
-        )  # fmt: skip
-    bias = integer(t, k, BIAS)
-    if bias >= 0:
-        a, n = edge(t, k + 1, first), edge(t, k + 1, last) - edge(t, k + 1, first)
-        b = part(m, m.parameters, bias + a, n)
-        for row in range(n_rows):
-            z = part(m, z_at, row * d_out + a, n)
-            for j in range(n):
-                z[j] += b[j]
+        w_at = m.parameters + (integer(t, k, WEIGHT) + a * d_in) * size
+        row = m.parameters + (bias + a) * size if bias >= 0 else 0
+        shape = (n_rows, b - a, d_in)
+        left, right, result = (h_at, d_in * size), (w_at, d_in * size), (z_at + a * size, d_out * size)
+        product_with_transpose(m, shape, left, right, result, row, scratch)
 
 
 @device
@@ -139,35 +123,39 @@ def linear_backward(t, m, k, thread, n_threads, x_at, n_rows):
     h_at = value_address(t, m, source, x_at)
     delta_at = delta_address(t, m, k + 1)
     size = m.itemsize
-    g_at = m.gradient + integer(t, k, WEIGHT) * size
+    w_at, g_at = m.parameters + integer(t, k, WEIGHT) * size, m.gradient + integer(t, k, WEIGHT) * size
+    scratch = m.scratch + thread * m.scratch_bytes
     first, last = panels(t, k + 1, thread, n_threads)
     for p in range(first, last):
         a, b = edge(t, k + 1, p), edge(t, k + 1, p + 1)
-        gemm(
-            m.gemm, True, False, b - a, d_in, n_rows,
-            delta_at + a * size, d_out, h_at, d_in, m.zero, g_at + a * d_in * size, d_in,
-        )  # fmt: skip
+        left, right = (delta_at + a * size, d_out * size), (h_at, d_in * size)
+        result = (g_at + a * d_in * size, d_in * size)
+        product(m, TRANSPOSED, (b - a, d_in, n_rows), left, right, result, SET, scratch)
     bias = integer(t, k, BIAS)
     if bias >= 0:
-        a, n = edge(t, k + 1, first), edge(t, k + 1, last) - edge(t, k + 1, first)
-        db = part(m, m.gradient, bias + a, n)
-        for j in range(n):
-            db[j] = m.zero
-        for row in range(n_rows):
-            delta = part(m, delta_at, row * d_out + a, n)
-            for j in range(n):
-                db[j] += delta[j]
+        a, n = columns(t, k + 1, thread, n_threads)
+        column_sums(m, delta_at + a * size, d_out, n_rows, part(m, m.gradient, bias + a, n))
     if source > 0:
         below_at = delta_address(t, m, source)
-        w_at = m.parameters + integer(t, k, WEIGHT) * size
-        beta = m.one if integer(t, k, ACCUMULATE) else m.zero
+        what = ADD_TO if integer(t, k, ACCUMULATE) else SET
         first, last = panels(t, source, thread, n_threads)
         for p in range(first, last):
             a, b = edge(t, source, p), edge(t, source, p + 1)
-            gemm(
-                m.gemm, False, False, n_rows, b - a, d_out,
-                delta_at, d_out, w_at + a * size, d_in, beta, below_at + a * size, d_in,
-            )  # fmt: skip
+            left, right = (delta_at, d_out * size), (w_at + a * size, d_in * size)
+            result = (below_at + a * size, d_in * size)
+            product(m, NORMAL, (n_rows, b - a, d_out), left, right, result, what, scratch)
+
+
+@device
+def column_sums(m, address, stride, n_rows, sums):
+    """Sums down the columns of a matrix; ``stride`` in entries."""
+    n = sums.size
+    for j in range(n):
+        sums[j] = m.zero
+    for row in range(n_rows):
+        delta = part(m, address, row * stride, n)
+        for j in range(n):
+            sums[j] += delta[j]
 
 
 # -- activation, residual join ---------------------------------------------------------------------

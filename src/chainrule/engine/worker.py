@@ -9,14 +9,14 @@ import math
 from collections import namedtuple
 
 import numpy as np
-from numba import carray
 
 from chainrule.engine import layout as at
 from chainrule.engine import operations as do
-from chainrule.engine._intrinsics import array_at, call_kernel, flush_denormals, restore_denormals
+from chainrule.engine._intrinsics import call_kernel, flush_denormals, restore_denormals
 from chainrule.engine._jit import device, entry
 from chainrule.engine.layout import MAX_PANELS
 from chainrule.engine.threads import barrier
+from chainrule.engine.views import doubles, integers, number_at, part
 
 __all__ = ["Memory", "Task", "run"]
 
@@ -27,7 +27,7 @@ Memory = namedtuple(
     "Memory",
     "parameters buffers gradient first second previous values deltas batch statistics row_statistics "
     "column_sums column_products row_losses losses norms penalties operation_sums slot_sums barrier "
-    "capacity itemsize gemm n_slots zero one",
+    "scratch scratch_bytes tiles lanes tallest widest gemm capacity itemsize n_slots zero one",
 )
 
 # What one call is asked to do: addresses (0 for none) and settings.
@@ -42,33 +42,21 @@ N_COEFFICIENTS = 8
 
 
 @device
-def integers(address, n):
-    """The int64 array at an address."""
-    return carray(array_at(address, 0), n)
-
-
-@device
-def doubles(address, offset, n):
-    """``n`` float64 entries from entry ``offset`` of the array at an address."""
-    return carray(array_at(address + offset * 8, 0.0), n)
-
-
-@device
 def gather(m, task, start, n_rows, thread, n_threads, width):
     """Copy own rows of the batch out of X, in the order asked for; dense rows from sparse ones."""
     order = integers(task.order + start * 8, n_rows)
     for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        h = do.part(m, m.batch, i * width, width)
+        h = part(m, m.batch, i * width, width)
         if task.sparse_starts:
             first, last = integers(task.sparse_starts + order[i] * 8, 2)
             columns = integers(task.sparse_columns + first * 8, last - first)
-            values = do.part(m, task.sparse_values, first, last - first)
+            values = part(m, task.sparse_values, first, last - first)
             for j in range(width):
                 h[j] = m.zero
             for q in range(last - first):
                 h[columns[q]] += values[q]
         else:
-            x = do.part(m, task.X, order[i] * width, width)
+            x = part(m, task.X, order[i] * width, width)
             for j in range(width):
                 h[j] = x[j]
 
@@ -127,7 +115,7 @@ def batch_weight(m, task, start, n_rows):
     order = integers(task.order + start * 8, n_rows)
     total = 0.0
     for i in range(n_rows):
-        total += do.part(m, task.weights, order[i], 1)[0]
+        total += part(m, task.weights, order[i], 1)[0]
     return total
 
 
@@ -135,21 +123,21 @@ def batch_weight(m, task, start, n_rows):
 def loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads):
     """Loss and slope of own rows, each scaled by its example's share of the batch's weight."""
     last = t.n_operations
-    width = do.number_at(t.widths, last)
+    width = number_at(t.widths, last)
     z_at, slope_at = do.value_address(t, m, last, 0), do.delta_address(t, m, last)
     first_row, last_row = n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads
     order_at = task.order + start * 8
     arguments = (z_at, slope_at, m.row_losses, task.targets, order_at, first_row, last_row, width)
     call_kernel(task.loss_kernel, arguments, (task.loss_setting,))
     order = integers(order_at, n_rows)
-    losses = do.part(m, m.row_losses, 0, n_rows)
+    losses = part(m, m.row_losses, 0, n_rows)
     for i in range(first_row, last_row):
         share = task.loss_scale / total if total > 0.0 else 0.0
         if task.weights:
-            share *= do.part(m, task.weights, order[i], 1)[0]
+            share *= part(m, task.weights, order[i], 1)[0]
         scale = do.as_real(m, share)
         losses[i] *= scale
-        slope = do.part(m, slope_at, i * width, width)
+        slope = part(m, slope_at, i * width, width)
         for j in range(width):
             slope[j] *= scale
 
@@ -183,7 +171,7 @@ def is_penalised(t, k, which):
 def squared_norm(t, m, task, k, p, which, factor):
     """‖g‖² over one panel's parameters, in double."""
     begin, n = owned_range(t, k, p, which)
-    w, g = do.part(m, m.parameters, begin, n), do.part(m, m.gradient, begin, n)
+    w, g = part(m, m.parameters, begin, n), part(m, m.gradient, begin, n)
     penalised = is_penalised(t, k, which)
     total = 0.0
     for i in range(n):
@@ -213,7 +201,7 @@ def clip_factor(t, m, task, factor, thread, n_threads, generation):
 @device
 def update_owned(t, m, task, number, n_rows, factor, clip, thread, n_threads):
     """One optimizer step on the parameters this thread owns."""
-    c = do.part(m, task.coefficients, number * N_COEFFICIENTS, N_COEFFICIENTS)
+    c = part(m, task.coefficients, number * N_COEFFICIENTS, N_COEFFICIENTS)
     for k in range(t.n_operations):
         first, last = do.panels(t, k + 1, thread, n_threads)
         for p in range(first, last):
@@ -257,8 +245,8 @@ def watch_operations(t, m, sample, n_rows, thread, n_threads):
             finite = 0
             for row in range(n_rows):
                 h, delta = (
-                    do.part(m, h_at, row * width + a, b - a),
-                    do.part(m, delta_at, row * width + a, b - a),
+                    part(m, h_at, row * width + a, b - a),
+                    part(m, delta_at, row * width + a, b - a),
                 )
                 for j in range(b - a):
                     squares += np.float64(h[j]) * h[j]
@@ -305,7 +293,7 @@ def watch_parameters(t, m, task, sample, factor, before, thread, n_threads):
                     continue
                 slot = do.integer(t, k, at.WEIGHT_SLOT + which)
                 sums = doubles(m.slot_sums, ((sample * m.n_slots + slot) * MAX_PANELS + p) * 3, 3)
-                w, previous = do.part(m, m.parameters, begin, n), do.part(m, m.previous, begin, n)
+                w, previous = part(m, m.parameters, begin, n), part(m, m.previous, begin, n)
                 squares = 0.0
                 if before:
                     for i in range(n):
@@ -323,7 +311,7 @@ def watch_parameters(t, m, task, sample, factor, before, thread, n_threads):
 @device
 def batch_address(t, m, task, start, n_rows, thread, n_threads):
     """Where the batch of X is: in X itself where rows are visited in order, else gathered."""
-    width = do.number_at(t.widths, 0)
+    width = number_at(t.widths, 0)
     if task.identity_order and not task.sparse_starts:
         return task.X + start * width * m.itemsize
     gather(m, task, start, n_rows, thread, n_threads, width)
@@ -334,10 +322,10 @@ def batch_address(t, m, task, start, n_rows, thread, n_threads):
 def write_output(t, m, task, start, n_rows, thread, n_threads):
     """Copy the raw outputs of own rows of the batch to where ``predict`` wants them."""
     last = t.n_operations
-    width = do.number_at(t.widths, last)
+    width = number_at(t.widths, last)
     for i in range(n_rows * thread // n_threads, n_rows * (thread + 1) // n_threads):
-        z = do.part(m, do.value_address(t, m, last, 0), i * width, width)
-        y = do.part(m, task.output, (start + i) * width, width)
+        z = part(m, do.value_address(t, m, last, 0), i * width, width)
+        y = part(m, task.output, (start + i) * width, width)
         for j in range(width):
             y[j] = z[j]
 
@@ -352,7 +340,7 @@ def learn(t, m, task, number, sample, start, n_rows, x_at, thread, n_threads, ge
     loss_and_slope(t, m, task, start, n_rows, total, thread, n_threads)
     generation = backward(t, m, thread, n_threads, x_at, n_rows, task.training, step, task.seed, generation)
     if thread == 0:  # every row's loss is there: the backward pass begins with a barrier
-        losses = do.part(m, m.row_losses, 0, n_rows)
+        losses = part(m, m.row_losses, 0, n_rows)
         loss = 0.0
         for i in range(n_rows):
             loss += losses[i]
