@@ -75,8 +75,11 @@ class ChainrulePeer(Peer):
     def facts(self) -> str:
         try:
             from chainrule.engine.blas import library_name
+            from chainrule.engine.objects import vector_unit
         except ImportError:  # an engine with kernels of its own needs no BLAS
             return ""
         if library_name() == "mkl":
             return "matrix products by MKL"
-        return f"matrix products by SciPy's {blas_facts('scipy')}"
+        if library_name() == "scipy":
+            return f"matrix products by SciPy's {blas_facts('scipy')}"
+        return f"matrix products by its own {vector_unit().name} kernels"
