@@ -2,6 +2,7 @@
 
 import threading
 
+import numba
 import numpy as np
 import pytest
 from tests.engine.test_parity import entries
@@ -9,6 +10,7 @@ from tests.engine.test_threads import big_training
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from chainrule.engine import EngineExecutor, blas, executor
+from chainrule.engine._jit import OPTIONS
 from chainrule.engine.blas import gemm, gemm_address, library_name, one_blas_thread
 
 
@@ -30,6 +32,11 @@ def more_than_one_thread():
         yield
 
 
+@numba.njit(**OPTIONS)
+def call_gemm(address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    gemm(address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc)
+
+
 def product(a, b, transpose_a=False, transpose_b=False, beta=0.0, c=None):
     """op(A) op(B) + beta C by the engine's routine."""
     m, k = a.shape[::-1] if transpose_a else a.shape
@@ -38,7 +45,7 @@ def product(a, b, transpose_a=False, transpose_b=False, beta=0.0, c=None):
     where = [array.ctypes.data for array in (a, b, c)]
     address = gemm_address(a.dtype)
     beta = a.dtype.type(beta)
-    gemm(
+    call_gemm(
         address,
         transpose_a,
         transpose_b,

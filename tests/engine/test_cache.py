@@ -14,6 +14,7 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -370,7 +371,7 @@ def test_fast_math_keeps_nan_and_infinity():
     assert not {"nnan", "ninf", "fast"} & set(_jit.FAST_MATH)
     assert _jit.OPTIONS["fastmath"] is _jit.FAST_MATH
 
-    @_jit.device
+    @numba.njit(**_jit.OPTIONS)
     def kinds(x):
         return x != x, np.isinf(x), np.isfinite(x), x * 0.0
 
@@ -383,9 +384,14 @@ def test_fast_math_keeps_nan_and_infinity():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_helpers_are_compiled_with_what_they_call(dtype):
     compiled = _jit.compilable(calls_one, dtype)
-    assert compiled(dtype(1.0)) == 3.0
+
+    @numba.njit(**_jit.OPTIONS)
+    def call(x):
+        return compiled(x)
+
+    assert call(dtype(1.0)) == 3.0
     # The constants, also of what is called, take the dtype: nothing widens to double.
-    (signature,) = compiled.nopython_signatures
+    (signature,) = call.nopython_signatures
     assert {str(signature.return_type), *map(str, signature.args)} == {np.dtype(dtype).name}
     assert not hasattr(one, "signatures")  # the record's own function is left as it was
     assert one(1) == 2.0

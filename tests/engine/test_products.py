@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import namedtuple
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.engine.test_tiles import runs_here
 
 from chainrule.engine import products, tiles
-from chainrule.engine._jit import device
+from chainrule.engine._jit import OPTIONS
 from chainrule.engine.memory import address, aligned
 from chainrule.engine.objects import UNITS, tile_table, vector_unit
 
@@ -20,12 +21,12 @@ from chainrule.engine.objects import UNITS, tile_table, vector_unit
 Run = namedtuple("Run", "tiles lanes tallest widest itemsize gemm zero one")
 
 
-@device
+@numba.njit(**OPTIONS)
 def call(m, family, shape, left, right, result, what, scratch):
     products.product(m, family, shape, left, right, result, what, scratch)
 
 
-@device
+@numba.njit(**OPTIONS)
 def call_with_transpose(m, shape, left, right, result, row, scratch):
     products.product_with_transpose(m, shape, left, right, result, row, scratch)
 

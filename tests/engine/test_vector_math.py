@@ -2,10 +2,11 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 
-from chainrule.engine._jit import device
+from chainrule.engine._jit import OPTIONS
 from chainrule.engine.vector_math import math_for
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
@@ -16,7 +17,7 @@ BOUNDS = {"exp": 1.1, "expm1": 2.0, "log": 2.5, "log1p": 4.0, "tanh": 3.0, "erfc
 
 
 def loop_over(function):
-    @device
+    @numba.njit(**OPTIONS)
     def loop(x, result):
         for i in range(x.size):
             result[i] = function(x[i])
