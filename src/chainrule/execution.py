@@ -21,6 +21,7 @@ __all__ = [
     "Instructions",
     "Penalty",
     "Report",
+    "mean_loss",
     "prepare",
 ]
 
@@ -158,6 +159,13 @@ class Executor(Protocol):
 
     def run(self, examples: Examples, instructions: Instructions) -> Report:
         """Run training steps."""
+
+
+def mean_loss(plan: Plan, z: np.ndarray, examples: Examples) -> float:
+    """Weighted mean loss of raw outputs z (n, n_outputs), without penalty; summed in double."""
+    term = plan.loss
+    each = get_loss(term.name).value(z, examples.y, z.dtype.type(term.setting))
+    return float(term.scale * np.average(each.astype(np.float64), weights=examples.weights))
 
 
 def _cast(values: Any, dtype: Any) -> np.ndarray:

@@ -129,10 +129,6 @@ class Emitter:
         """One number."""
         return self.builder.load(pointer, typ=self.real, align=self.itemsize)
 
-    def load_pointer(self, pointer: ir.Value) -> ir.Value:
-        """An address kept in memory."""
-        return self.builder.load(pointer, typ=POINTER, align=8)
-
     # -- arithmetic --------------------------------------------------------------------------------
 
     def zero(self) -> ir.Constant:

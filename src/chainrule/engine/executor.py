@@ -11,7 +11,7 @@ from chainrule.engine.layout import Tables, make_tables
 from chainrule.engine.memory import Workspace, address
 from chainrule.engine.threads import available_processors, pool
 from chainrule.engine.worker import Memory, Task, run
-from chainrule.execution import Examples, Instructions, Penalty, Report
+from chainrule.execution import Examples, Instructions, Penalty, Report, mean_loss
 from chainrule.functions import get_loss
 from chainrule.plan import Plan
 
@@ -158,9 +158,7 @@ class EngineExecutor:
 
     def loss(self, examples: Examples) -> float:
         """Weighted mean loss in evaluation mode, without penalty."""
-        term = self.plan.loss
-        each = get_loss(term.name).value(self.predict(examples.X), examples.y, self.dtype.type(term.setting))
-        return float(term.scale * np.average(each.astype(np.float64), weights=examples.weights))
+        return mean_loss(self.plan, self.predict(examples.X), examples)
 
     def gradient(
         self,

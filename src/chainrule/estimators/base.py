@@ -32,7 +32,7 @@ from chainrule.estimators.parameters import (
     without_feature_names,
 )
 from chainrule.estimators.stochastic import SolverState
-from chainrule.execution import Examples, prepare
+from chainrule.execution import Examples, mean_loss, prepare
 from chainrule.functions import get_activation, get_initializer, get_loss
 from chainrule.plan import LossTerm
 
@@ -403,9 +403,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
     def _validate(self, X: Any, y: np.ndarray, sample_weight: Any, examples: Examples) -> float:
         """Note the validation loss; the validation score."""
         z = self._network.executor(self.n_jobs).predict(examples.X)
-        term = self._network.plan.loss
-        each = get_loss(term.name).value(z, examples.y, z.dtype.type(term.setting))
-        loss = float(np.average(each.astype(np.float64), weights=examples.weights)) / self._loss_divisor()
+        loss = mean_loss(self._network.plan, z, examples) / self._loss_divisor()
         assert self.validation_loss_curve_ is not None
         self.validation_loss_curve_.append(loss)
         if self.scoring == "loss":
