@@ -98,9 +98,11 @@ class History:
         if self.monitor and self.best_epoch:
             lines.append(axes.axvline(self.best_epoch, color="0.6", linewidth=1, label="best epoch"))
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("loss")
         if lines:
-            axes.legend(handles=lines)
+            # In the middle, between losses that fall and metrics that rise.
+            axes.legend(handles=lines, loc="center right")
         return axes
 
     def __repr__(self) -> str:
