@@ -20,6 +20,7 @@ that does not match is compiled anew. Nothing depends on being able to write it.
 """
 
 import hashlib
+import inspect
 import math
 import pickle
 import sys
@@ -37,6 +38,8 @@ from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
+from chainrule.engine._intrinsics import array_at
+from chainrule.engine.calls import STEP, STEP_REALS, pack, place_in_step
 from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
 
 __all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint", "inlined"]
@@ -70,25 +73,76 @@ def entry(function: Callable) -> Any:
     return dispatcher
 
 
+@inlined
+def _integer_at(address, place):
+    return numba.carray(array_at(address + place * 8, 0), 1)[0]
+
+
+@inlined
+def _double_at(address, place):
+    return numba.carray(array_at(address + place * 8, 0.0), 1)[0]
+
+
 class Kernel:
-    """A compiled function behind an address.
+    """A compiled function that a schedule calls: ``f(address of its arguments, address of the step's record)``.
 
     Parameters
     ----------
     function : callable
-        Takes numbers only: addresses as ``intp``, sizes as ``intp``, reals of the kernel's dtype.
-    signature : numba signature
+        Takes numbers. A parameter that bears the name of a field of the step's record (``calls.STEP``) is
+        read from there; ``step`` is the address of that record; all others are the call's own arguments,
+        integers (addresses, sizes, flags) or, where annotated ``float``, reals of ``dtype``.
     identity : tuple
         What tells this kernel from others made by the same code: names and bytecode of the functions
         it closes over.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    fields : tuple of str
+        Names of the call's own arguments, in order.
+    reals : frozenset of str
+        Those that are real numbers.
     """
 
-    def __init__(self, function: Callable, signature: Any, identity: tuple) -> None:
-        function.__chainrule_identity__ = identity  # type: ignore[attr-defined]
+    def __init__(self, function: Callable, identity: tuple, dtype: Any = np.float64) -> None:
+        names = inspect.signature(function).parameters
+        in_step = (*STEP, *STEP_REALS, "step")
+        self.fields = tuple(name for name in names if name not in in_step)
+        self.reals = frozenset(name for name in self.fields if names[name].annotation is float)
+        caller = self._caller(function, tuple(names), np.dtype(dtype).type)
+        caller.__name__, caller.__qualname__ = function.__name__, function.__qualname__
+        caller.__module__ = function.__module__
+        caller.__chainrule_identity__ = (*identity, np.dtype(dtype).name)
         make: Any = CFunc
-        self._compiled = make(function, sigutils.normalize_signature(signature), {}, dict(OPTIONS))
-        self._compiled._cache = KernelCache(function)
+        signature = sigutils.normalize_signature(numba.void(numba.intp, numba.intp))
+        self._compiled = make(caller, signature, {}, dict(OPTIONS))
+        self._compiled._cache = KernelCache(caller)
         self._compiled.compile()
+
+    def _caller(self, function: Callable, names: tuple[str, ...], real: Any) -> Any:
+        """A function of the two addresses that reads every argument from its word."""
+        words = []
+        for name in names:
+            if name == "step":
+                words.append("step")
+            elif name in STEP:
+                words.append(f"integer_at(step, {place_in_step(name)})")
+            elif name in STEP_REALS:
+                words.append(f"double_at(step, {place_in_step(name)})")
+            else:
+                read = f"double_at(arguments, {self.fields.index(name)})"
+                words.append(f"real({read})" if name in self.reals else read.replace("double", "integer"))
+        source = f"def caller(arguments, step):\n    function({', '.join(words)})\n"
+        space = {
+            "function": inlined(function), "integer_at": _integer_at, "double_at": _double_at, "real": real
+        }  # fmt: skip
+        exec(source, space)  # noqa: S102 - names of parameters of our own functions
+        return space["caller"]
+
+    def pack(self, **values: Any) -> list[int]:
+        """The words of a call with these arguments."""
+        return pack(self.fields, self.reals, values)
 
     @property
     def address(self) -> int:
