@@ -1,121 +1,89 @@
-"""Kernels made from records: each activation, loss and update rule, compiled to an address.
+"""Kernels made from records: each activation and each loss, compiled to an address.
 
-A record of ``chainrule.functions`` (or an update rule of ``chainrule.optim``) says what happens to one
-number, or to one row; a kernel here is the loop around it. Kernels are compiled when a network first
-needs them and called by address, so the worker is the same machine code for every network.
-
-Matrices are row-major with ``stride`` entries a row. A kernel works on rows [first_row, last_row) or on
-columns [first, last) of all rows: the part that the calling thread owns.
+A record of ``chainrule.functions`` says what happens to one number, or to one row; a kernel here is the loop
+around it. Kernels are compiled when a network first needs them and called by address, so the worker is the
+same machine code for every network. What their arguments mean is said in ``parts.py``.
 """
 
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
-from numba import carray, types
 
-from chainrule.engine._intrinsics import array_at
 from chainrule.engine._jit import Kernel, compilable, device, fingerprint
+from chainrule.engine.parts import entries_of, integers, long_rows, own_rows
+from chainrule.engine.telemetry import BLOCK, SATURATED, operation_sums
 from chainrule.engine.vector_math import math_for
 from chainrule.execution import SATURATION_SHARE
 from chainrule.functions import Activation, Loss
 
-__all__ = ["activate", "gate", "loss_rows", "saturated", "update"]
-
-N_COEFFICIENTS = 8
-
-
-@device
-def whole_rows(n_rows, stride, n):
-    """(rows, entries a row) to loop over: one long row where the columns are all of them.
-
-    Loops run from 0 over a view, not from ``first``: Numba lets an index that might be negative count
-    from the end, and such a loop is not vectorised.
-    """
-    return (1, n_rows * n) if n == stride else (n_rows, n)
-
-
-def _signature(real: Any, n_integers: int, n_reals: int) -> Any:
-    return real(*[types.intp] * n_integers, *[real] * n_reals)
+__all__ = ["activate", "gate", "loss_rows", "saturated"]
 
 
 @cache
 def activate(record: Activation, dtype: Any) -> Kernel:
-    """h = σ(z), equation (2): integers (z, h, n_rows, stride, first, last), reals (alpha,)."""
-    real = numba.from_dtype(np.dtype(dtype))
+    """h = σ(z), equation (2)."""
     value = compilable(record.scalar_value, dtype, math_for(dtype))
-    example = real(0)
-    size = np.dtype(dtype).itemsize
+    entries = entries_of(dtype)
 
-    def activate_columns(z_at, h_at, n_rows, stride, first, last, alpha):
-        n_rows, n = whole_rows(n_rows, stride, last - first)
-        for row in range(n_rows):
-            offset = (row * stride + first) * size
-            z = carray(array_at(z_at + offset, example), n)
-            h = carray(array_at(h_at + offset, example), n)
+    def activate_part(n_rows, z, h, stride, first, count, part, parts, alpha: float):
+        begin, rows = own_rows(n_rows, part, parts)
+        rows, n = long_rows(rows, stride, count)
+        for row in range(rows):
+            offset = (begin + row) * stride + first
+            before, after = entries(z, offset, n), entries(h, offset, n)
             for j in range(n):
-                h[j] = value(z[j], alpha)
-        return example
+                after[j] = value(before[j], alpha)
 
-    identity = ("activate", record.name, fingerprint(record.scalar_value), str(real))
-    return Kernel(activate_columns, _signature(real, 6, 1), identity)
+    return Kernel(activate_part, (record.name, fingerprint(record.scalar_value)), dtype)
 
 
 @cache
 def gate(record: Activation, dtype: Any) -> Kernel:
-    """The ⊙ σ'(z) of equation (5): integers (z, h, delta_out, delta_in, n_rows, stride, first, last,
-    accumulate), reals (alpha,)."""
-    real = numba.from_dtype(np.dtype(dtype))
+    """The ⊙ σ'(z) of equation (5), stored or, with ``accumulate``, added to what is there."""
     derivative = compilable(record.scalar_derivative, dtype, math_for(dtype))
-    example = real(0)
-    size = np.dtype(dtype).itemsize
+    entries = entries_of(dtype)
 
-    def gate_columns(z_at, h_at, out_at, in_at, n_rows, stride, first, last, accumulate, alpha):
-        n_rows, n = whole_rows(n_rows, stride, last - first)
-        for row in range(n_rows):
-            offset = (row * stride + first) * size
-            z = carray(array_at(z_at + offset, example), n)
-            h = carray(array_at(h_at + offset, example), n)
-            delta_out = carray(array_at(out_at + offset, example), n)
-            delta_in = carray(array_at(in_at + offset, example), n)
+    def gate_part(
+        n_rows, z, h, delta_out, delta_in, stride, first, count, part, parts, accumulate, alpha: float
+    ):
+        begin, rows = own_rows(n_rows, part, parts)
+        rows, n = long_rows(rows, stride, count)
+        for row in range(rows):
+            offset = (begin + row) * stride + first
+            before, after = entries(z, offset, n), entries(h, offset, n)
+            above, below = entries(delta_out, offset, n), entries(delta_in, offset, n)
             if accumulate:
                 for j in range(n):
-                    delta_in[j] += delta_out[j] * derivative(z[j], h[j], alpha)
+                    below[j] += above[j] * derivative(before[j], after[j], alpha)
             else:
                 for j in range(n):
-                    delta_in[j] = delta_out[j] * derivative(z[j], h[j], alpha)
-        return example
+                    below[j] = above[j] * derivative(before[j], after[j], alpha)
 
-    identity = ("gate", record.name, fingerprint(record.scalar_derivative), str(real))
-    return Kernel(gate_columns, _signature(real, 9, 1), identity)
+    return Kernel(gate_part, (record.name, fingerprint(record.scalar_derivative)), dtype)
 
 
 @cache
 def saturated(record: Activation, dtype: Any) -> Kernel:
-    """Number of entries with |σ'(z)| under 5 % of its maximum: integers (z, h, n_rows, stride, first,
-    last), reals (alpha,)."""
-    real = numba.from_dtype(np.dtype(dtype))
+    """How many entries have |σ'(z)| under 5 % of its maximum, for each block of columns."""
     derivative = compilable(record.scalar_derivative, dtype, math_for(dtype))
-    limit = SATURATION_SHARE * record.derivative_max
-    example = real(0)
-    size = np.dtype(dtype).itemsize
+    limit = np.dtype(dtype).type(SATURATION_SHARE * record.derivative_max)
+    entries = entries_of(dtype)
 
-    def count_saturated(z_at, h_at, n_rows, stride, first, last, alpha):
-        n = last - first
-        count = 0
-        for row in range(n_rows):
-            offset = (row * stride + first) * size
-            z = carray(array_at(z_at + offset, example), n)
-            h = carray(array_at(h_at + offset, example), n)
-            for j in range(n):
-                if abs(derivative(z[j], h[j], alpha)) < limit:
-                    count += 1
-        return real(count)
+    def count_saturated(
+        n_rows, sample, z, h, stride, first, count, sums, first_block, n_blocks, alpha: float
+    ):
+        for start in range(first, first + count, BLOCK):
+            n = min(BLOCK, first + count - start)
+            total = 0
+            for row in range(n_rows):
+                before, after = entries(z, row * stride + start, n), entries(h, row * stride + start, n)
+                for j in range(n):
+                    total += abs(derivative(before[j], after[j], alpha)) < limit
+            operation_sums(sums, sample, n_blocks, first_block + start // BLOCK)[SATURATED] = total
 
-    identity = ("saturated", record.name, fingerprint(record.scalar_derivative), limit, str(real))
-    return Kernel(count_saturated, _signature(real, 6, 1), identity)
+    return Kernel(count_saturated, (record.name, fingerprint(record.scalar_derivative), float(limit)), dtype)
 
 
 def _row_function(record: Loss, classes: bool, dtype: Any) -> Callable:
@@ -142,76 +110,32 @@ def _row_function(record: Loss, classes: bool, dtype: Any) -> Callable:
 
 @cache
 def loss_rows(record: Loss, classes: bool, dtype: Any) -> Kernel:
-    """Loss and ∂ℒ/∂z, equation (3), of rows [first_row, last_row) of a batch.
+    """Loss and ∂ℒ/∂z, equation (3), of own rows, each times its example's share of the batch's weight.
 
-    Integers (z, slope, losses, targets, order, first_row, last_row, width), reals (setting,). Row i of
-    the batch is example ``order[i]``; ``targets`` is int64 class indices where ``classes``.
+    Row i of the batch is example ``order[i]``; ``targets`` are int64 class indices where ``classes``.
     """
-    real = numba.from_dtype(np.dtype(dtype))
-    function = _row_function(record, classes, dtype)
-    row_loss = device(function)
-    example = real(0)
-    number = types.int64(0)
-    size = np.dtype(dtype).itemsize
+    row_loss = device(_row_function(record, classes, dtype))
+    entries = entries_of(dtype)
+    real = np.dtype(dtype).type
 
-    def loss_of_rows(z_at, slope_at, losses_at, targets_at, order_at, first_row, last_row, width, setting):
-        order = carray(array_at(order_at, number), last_row)
-        losses = carray(array_at(losses_at, example), last_row)
-        for i in range(first_row, last_row):
-            offset = i * width * size
-            z = carray(array_at(z_at + offset, example), width)
-            slope = carray(array_at(slope_at + offset, example), width)
+    def loss_of_rows(
+        n_rows, order, targets, weights, share, z, slope, losses, stride, width, part, parts, setting: float
+    ):
+        begin, rows = own_rows(n_rows, part, parts)
+        examples, values = integers(order, begin, rows), entries(losses, begin, rows)
+        for row in range(rows):
+            example, offset = examples[row], (begin + row) * stride
+            output, delta = entries(z, offset, width), entries(slope, offset, width)
             if classes:
-                label = carray(array_at(targets_at + order[i] * 8, number), 1)[0]
-                losses[i] = row_loss(z, z, label, slope, setting)
+                label = integers(targets, example, 1)[0]
+                value = row_loss(output, output, label, delta, setting)
             else:
-                y = carray(array_at(targets_at + order[i] * width * size, example), width)
-                losses[i] = row_loss(z, y, 0, slope, setting)
-        return example
+                value = row_loss(output, entries(targets, example * width, width), 0, delta, setting)
+            scale = real(share * entries(weights, example, 1)[0]) if weights else real(share)
+            values[row] = value * scale
+            for j in range(width):
+                delta[j] *= scale
 
-    parts = [record.class_row] if classes else [record.row or record.element]
-    identity = ("loss", record.name, classes, *[fingerprint(part) for part in parts if part], str(real))
-    return Kernel(loss_of_rows, _signature(real, 8, 1), identity)
-
-
-@cache
-def update(rule: Any, dtype: Any) -> Kernel:
-    """One optimizer step on ``n`` parameters, with the penalties' gradient added and clipping applied.
-
-    Integers (parameters, first, second, gradient, n), reals (factor, l2, l1, decay, and the rule's
-    coefficients 1 to 7). Returns the penalty ½ l2 Σw² + l1 Σ|w| before the step.
-    """
-    real = numba.from_dtype(np.dtype(dtype))
-    scalar_update = compilable(rule.scalar_update, dtype, math_for(dtype))
-    example = real(0)
-    half = real(0.5)
-
-    def update_range(w_at, m_at, v_at, g_at, n, factor, l2, l1, c0, c1, c2, c3, c4, c5, c6, c7):
-        w = carray(array_at(w_at, example), n)
-        m = carray(array_at(m_at, example), n)
-        v = carray(array_at(v_at, example), n)
-        g = carray(array_at(g_at, example), n)
-        coefficients = (c0, c1, c2, c3, c4, c5, c6, c7)
-        squares = example
-        sizes = example
-        if l1 != example:
-            for i in range(n):
-                before = w[i]
-                squares += before * before
-                sizes += abs(before)
-                sign = l1 if before > example else (-l1 if before < example else example)
-                slope = factor * (g[i] + l2 * before + sign)
-                w[i], m[i], v[i] = scalar_update(before, m[i], v[i], slope, coefficients)
-        elif l2 != example:
-            for i in range(n):
-                before = w[i]
-                squares += before * before
-                slope = factor * (g[i] + l2 * before)
-                w[i], m[i], v[i] = scalar_update(before, m[i], v[i], slope, coefficients)
-        else:
-            for i in range(n):
-                w[i], m[i], v[i] = scalar_update(w[i], m[i], v[i], factor * g[i], coefficients)
-        return half * l2 * squares + l1 * sizes
-
-    identity = ("update", rule.name, fingerprint(rule.scalar_update), str(real))
-    return Kernel(update_range, _signature(real, 5, 3 + N_COEFFICIENTS), identity)
+    functions = [record.class_row] if classes else [record.row or record.element]
+    identity = (record.name, classes, *[fingerprint(function) for function in functions if function])
+    return Kernel(loss_of_rows, identity, dtype)
