@@ -40,8 +40,12 @@ class Slot:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def view(self, vector: np.ndarray) -> np.ndarray:
-        """The slot of ``vector``, in its own shape, without a copy."""
-        return vector[self.offset : self.offset + self.size].reshape(self.shape)
+        """The slot of ``vector``, in its own shape, without a copy.
+
+        A weight matrix lies transposed, an input after the other: Wᵀ is the right factor of H Wᵀ, and
+        lies as the products of the engine want it.
+        """
+        return vector[self.offset : self.offset + self.size].reshape(self.shape[::-1]).T
 
 
 @dataclass(frozen=True)

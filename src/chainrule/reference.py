@@ -160,7 +160,7 @@ class ReferenceExecutor:
 
     def _weight(self, op: Operation) -> np.ndarray:
         flat = self.parameters[op.weight : op.weight + op.width_out * op.width_in]
-        return flat.reshape(op.width_out, op.width_in)
+        return flat.reshape(op.width_in, op.width_out).T
 
     def _linear(self, op: Operation, h: np.ndarray) -> np.ndarray:
         return h @ self._weight(op).T + self._parameter(op.bias, op.width_out, 0.0)  # (1)
@@ -295,7 +295,7 @@ class ReferenceExecutor:
         self, op: Operation, h: np.ndarray, delta: np.ndarray, gradient: np.ndarray
     ) -> np.ndarray:
         weight_gradient = gradient[op.weight : op.weight + op.width_out * op.width_in]
-        weight_gradient += (delta.T @ h).ravel()  # (6)
+        weight_gradient += (h.T @ delta).ravel()  # (6), transposed as the weights lie
         if op.bias >= 0:
             gradient[op.bias : op.bias + op.width_out] += delta.sum(axis=0)  # (7)
         return delta @ self._weight(op)  # the product in (5)

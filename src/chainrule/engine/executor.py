@@ -1,34 +1,41 @@
-"""The engine as an executor: owns the memory of a run and chooses the number of threads."""
+"""The engine as an executor: owns the memory of a run, writes its schedule, and chooses the number of threads."""
 
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
-from chainrule.engine import kernels
-from chainrule.engine.blas import one_blas_thread
-from chainrule.engine.layout import Tables, make_tables
-from chainrule.engine.memory import Workspace, address
+from chainrule.engine import worker
+from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
+from chainrule.engine.memory import Workspace, address, aligned
+from chainrule.engine.schedule import Numbers, Purpose, Scheduler, assemble
 from chainrule.engine.threads import available_processors, pool
-from chainrule.engine.worker import Memory, Task, run
 from chainrule.execution import Examples, Instructions, Penalty, Report, mean_loss
-from chainrule.functions import get_loss
 from chainrule.plan import Plan
 
 __all__ = ["EngineExecutor"]
 
-# A step of fewer multiply-adds than this takes less than about 60 microseconds on one thread, and
-# the barriers of a second one cost more than it saves.
+# A step of fewer multiply-adds than this takes less than about 60 microseconds on one thread, and waiting for
+# a second one costs more than it saves.
 MULTIPLY_ADDS_FOR_THREADS = 4_000_000
 # Rows a batch when predicting, and when a full gradient may be summed over chunks.
 CHUNK = 1024
 
+_entry_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
-class _Work(NamedTuple):
-    """A task, and the arrays whose addresses it holds: they must live as long as it does."""
 
-    task: Task
-    arrays: dict[str, Any]
+class _Batches(NamedTuple):
+    """Which rows a call goes over: ``n`` of them, ``batch_size`` a step."""
+
+    n: int
+    batch_size: int
+    order: np.ndarray
+    first_step: int = 0
+    coefficients: np.ndarray | None = None
+    every: int = 0
 
 
 class EngineExecutor:
@@ -66,59 +73,39 @@ class EngineExecutor:
         self.buffers = buffers
         self.dtype = parameters.dtype
         self.n_threads = n_threads
-        self._tables = make_tables(plan, self.dtype)
-        self._table_addresses = Tables(
-            *(address(entry) if isinstance(entry, np.ndarray) else entry for entry in self._tables)
-        )
-        self._workspace: Workspace | None = None
+        self._workspaces: dict[tuple[str, int], Workspace] = {}
+        self._schedules: dict[tuple, tuple[Numbers, list[np.ndarray]]] = {}
 
-    def _workspace_for(self, n_rows: int, training: bool) -> Workspace:
-        """A workspace with room for ``n_rows``: the last one, while it is large enough."""
-        workspace = self._workspace
-        n_threads = self.n_threads or available_processors()
-        if workspace is None or not workspace.serves(n_rows, training, n_threads):
-            workspace = Workspace(
-                self.plan, self._tables, self.parameters, self.buffers, n_rows, training, n_threads
-            )
-            self._workspace = workspace
+    # -- workspaces and schedules ------------------------------------------------------------------
+
+    def _workspace(self, role: str, capacity: int, n_threads: int, sparse: bool) -> Workspace:
+        """The arrays for learning ("run", "gradient") or predicting; the last ones, while they serve."""
+        learns = role != "predict"
+        workspace = self._workspaces.get((role, n_threads))
+        if workspace is None or not workspace.serves(capacity, training=learns, sparse=sparse):
+            workspace = Workspace(self.plan, self.dtype, capacity, n_threads, training=learns, sparse=sparse)
+            self._workspaces[role, n_threads] = workspace
+            self._forget(lambda key: key[:2] == (role, n_threads))
+        workspace.reset()
         return workspace
 
-    # -- tasks -------------------------------------------------------------------------------------
+    def _forget(self, outdated: Callable[[tuple], bool]) -> None:
+        """Drop schedules that hold old addresses."""
+        self._schedules = {key: one for key, one in self._schedules.items() if not outdated(key)}
 
-    def _loss_kernel(self, examples: Examples) -> int:
-        classes = examples.y.dtype.kind == "i"
-        return kernels.loss_rows(get_loss(self.plan.loss.name), classes, self.dtype).address
-
-    def _task(self, examples: Examples, order: np.ndarray | None, batch_size: int, **changes: Any) -> _Work:
-        """A task on these examples with everything at rest; ``changes`` says what this one does."""
-        sparse = scipy.sparse.issparse(examples.X)
-        X: Any = examples.X if sparse else np.ascontiguousarray(examples.X, self.dtype)
-        rows = (
-            np.arange(X.shape[0], dtype=np.int64) if order is None else np.ascontiguousarray(order, np.int64)
-        )
-        arrays: dict[str, Any] = {
-            "X": None if sparse else X,
-            "sparse_values": X.data if sparse else None,
-            "sparse_columns": X.indices.astype(np.int64) if sparse else None,
-            "sparse_starts": X.indptr.astype(np.int64) if sparse else None,
-            "targets": examples.y,
-            "weights": examples.weights,
-            "order": rows,
-            "coefficients": None,
-            "output": None,
-        }
-        arrays.update((name, value) for name, value in changes.items() if name in arrays)
-        settings = {
-            "n_rows": len(rows), "identity_order": order is None, "batch_size": batch_size,
-            "total_weight": 0.0, "loss_kernel": 0, "update_kernel": 0,
-            "loss_setting": self.dtype.type(self.plan.loss.setting),
-            "loss_scale": float(self.plan.loss.scale),
-            "l2": 0.0, "l1": 0.0, "per_example": False, "clip_norm": 0.0, "decay_all": False,
-            "training": False, "track": False, "first_step": 0, "seed": 0, "telemetry_every": 0,
-        }  # fmt: skip
-        settings.update((name, value) for name, value in changes.items() if name not in arrays)
-        addresses = {name: address(array) for name, array in arrays.items()}
-        return _Work(Task(**addresses, **settings), arrays)
+    def _schedule(
+        self, role: str, workspace: Workspace, purpose: Purpose, state: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """Each thread's list of calls; written when first needed."""
+        moments = (0, 0) if state is None else (address(state[0]), address(state[1]))
+        numbers = Numbers(address(self.parameters), address(self.buffers), *moments)
+        key = (role, workspace.n_threads, purpose)
+        known, schedule = self._schedules.get(key, (None, []))
+        if known != numbers:
+            phases = Scheduler(self.plan, workspace, numbers, purpose).write()
+            schedule = assemble(phases, address(workspace.progress))
+            self._schedules[key] = numbers, schedule
+        return schedule
 
     def _threads_for(self, n_rows: int) -> int:
         """Threads for a step of ``n_rows``: what was asked for, else by the size of the work."""
@@ -127,33 +114,86 @@ class EngineExecutor:
         work = 3 * n_rows * self.plan.multiply_adds
         return available_processors() if work >= MULTIPLY_ADDS_FOR_THREADS else 1
 
-    def _call(self, memory: Memory, work: _Work) -> None:
-        """Run a task on its threads, or on this one."""
-        task = work.task
-        n_threads = self._threads_for(min(task.batch_size, task.n_rows))
-        with one_blas_thread():
-            if n_threads > 1:
-                workers = pool(n_threads)
-                if workers.busy.acquire(blocking=False):
-                    try:
-                        workers.run(
-                            lambda thread: run(thread, n_threads, self._table_addresses, memory, task)
-                        )
-                        return
-                    finally:
-                        workers.busy.release()
-            # One thread; also where another training holds the pool, since the bits are the same.
-            run(0, 1, self._table_addresses, memory, task)
+    @contextmanager
+    def _threads(self, n_rows: int) -> Iterator[int]:
+        """Threads for a step of ``n_rows``, held as long as the context lasts.
+
+        Where another training holds the pool it is one, the calling thread: the bits are the same.
+        """
+        wanted = self._threads_for(n_rows)
+        held = wanted > 1 and pool(wanted).busy.acquire(blocking=False)
+        try:
+            yield wanted if held else 1
+        finally:
+            if held:
+                pool(wanted).busy.release()
+
+    def _record(self, examples: Examples, **fields: Any) -> tuple[np.ndarray, list[Any]]:
+        """The step's record with all that is the same in every step; the arrays it holds addresses of."""
+        X: Any = examples.X
+        values: dict[str, Any] = {"loss_scale": float(self.plan.loss.scale), **fields}
+        if scipy.sparse.issparse(X):
+            columns, starts = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+            values |= {"sparse_columns": address(columns), "sparse_starts": address(starts)}
+            arrays = [X.data, columns, starts]
+            values["X"] = address(X.data)
+        else:
+            X = np.ascontiguousarray(X, self.dtype)
+            arrays = [X]
+            values["X"] = address(X)
+        values |= {"targets": address(examples.y), "weights": address(examples.weights)}
+        record = np.zeros(len(STEP + STEP_REALS), np.int64)
+        for name, value in values.items():
+            record[place_in_step(name)] = word(float(value) if name in STEP_REALS else value)
+        return record, arrays
+
+    @staticmethod
+    def _play(
+        schedules: tuple[list[np.ndarray], ...], workspace: Workspace, record: np.ndarray, batches: _Batches
+    ) -> None:
+        """Play a schedule (or two: that of steps with telemetry) on its threads, or on this one."""
+        n_threads = workspace.n_threads
+        plain, watched = schedules if len(schedules) == 2 else (schedules[0], schedules[0])
+        kernel = worker.play()
+        entry = _entry_type(kernel.address)
+        rows_of_coefficients = batches.coefficients
+        calls = []
+        for thread in range(n_threads):
+            own = aligned(len(record), np.int64)
+            own[:] = record
+            arguments = kernel.pack(
+                calls=address(plain[thread]), n_calls=len(plain[thread]),
+                watched=address(watched[thread]), n_watched=len(watched[thread]),
+                n_all=batches.n, batch_size=batches.batch_size, first_step=batches.first_step,
+                every=batches.every, first_order=address(batches.order),
+                first_coefficients=address(rows_of_coefficients),
+                coefficient_bytes=0 if rows_of_coefficients is None else rows_of_coefficients.strides[0],
+                progress=address(workspace.progress), thread=thread, n_threads=n_threads,
+            )  # fmt: skip
+            calls.append((np.array(arguments, np.int64), own))
+
+        def run(thread: int) -> None:
+            arguments, own = calls[thread]
+            entry(address(arguments), address(own))
+
+        if n_threads == 1:
+            run(0)
+        else:
+            pool(n_threads).run(run)
 
     # -- the executor's methods --------------------------------------------------------------------
 
     def predict(self, X: Any) -> np.ndarray:
         """Raw outputs z of the network in evaluation mode."""
-        output = np.empty((X.shape[0], self.plan.n_outputs), self.dtype)
-        batch_size = max(1, min(CHUNK, X.shape[0]))
-        memory = self._workspace_for(batch_size, training=False).reset()
-        if len(output):
-            self._call(memory, self._task(Examples(X, np.empty(0)), None, batch_size, output=output))
+        n = X.shape[0]
+        output = np.empty((n, self.plan.n_outputs), self.dtype)
+        if n == 0:
+            return output
+        batch_size = min(CHUNK, n)
+        workspace = self._workspace("predict", batch_size, 1, scipy.sparse.issparse(X))
+        record, _arrays = self._record(Examples(X, np.empty(0)), output=address(output))
+        schedule = self._schedule("predict", workspace, Purpose())
+        self._play((schedule,), workspace, record, _Batches(n, batch_size, np.arange(n)))
         return output
 
     def loss(self, examples: Examples) -> float:
@@ -174,21 +214,23 @@ class EngineExecutor:
         n = len(examples)
         batch_size = n if whole else min(CHUNK, n)
         total = float(n if examples.weights is None else examples.weights.sum(dtype=np.float64))
-        workspace = self._workspace_for(batch_size, training=True)
+        sparse = scipy.sparse.issparse(examples.X)
+        purpose = Purpose(learns=True, training=training, classes=examples.y.dtype.kind == "i")
         gradient = np.zeros(self.plan.n_parameters, self.dtype)
         loss = 0.0
-        for start in range(0, n, batch_size):
-            rows = slice(start, min(start + batch_size, n))
-            weights = None if examples.weights is None else examples.weights[rows]
-            part = Examples(examples.X[rows], examples.y[rows], weights)
-            work = self._task(
-                part, None, batch_size,
-                loss_kernel=self._loss_kernel(examples), total_weight=total, training=training,
-                first_step=step, seed=seed,
-            )  # fmt: skip
-            self._call(workspace.reset(), work)
-            loss += float(workspace.losses[0]) / len(part)
-            gradient += workspace.gradient
+        with self._threads(batch_size) as n_threads:
+            workspace = self._workspace("gradient", batch_size, n_threads, sparse)
+            schedule = self._schedule("gradient", workspace, purpose)
+            for start in range(0, n, batch_size):
+                rows = slice(start, min(start + batch_size, n))
+                weights = None if examples.weights is None else examples.weights[rows]
+                part = Examples(examples.X[rows], examples.y[rows], weights)
+                record, _arrays = self._record(part, total_weight=total, seed=seed)
+                workspace.reset()
+                batches = _Batches(len(part), batch_size, np.arange(len(part)), step)
+                self._play((schedule,), workspace, record, batches)
+                loss += float(workspace.loss[0]) / len(part)
+                gradient += workspace.gradient
         value = self._add_penalty(gradient, penalty, total)
         return loss, value, gradient
 
@@ -204,55 +246,86 @@ class EngineExecutor:
                 slope = self.dtype.type(factor * penalty.l2) * w
                 slope += self.dtype.type(factor * penalty.l1) * np.sign(w)
                 slot.view(gradient)[...] += slope
-                value += factor * 0.5 * penalty.l2 * float(np.vdot(w, w))
+                value += factor * 0.5 * penalty.l2 * float(np.square(w, dtype=np.float64).sum())
                 value += factor * penalty.l1 * float(np.abs(w).sum(dtype=np.float64))
         return value
 
     def run(self, examples: Examples, instructions: Instructions) -> Report:
         """Run training steps."""
-        order = instructions.order
-        n_rows = len(examples) if order is None else len(order)
-        batch_size = max(1, min(instructions.batch_size, n_rows))
-        n_steps = -(-n_rows // batch_size)
-        every = instructions.telemetry_every
-        steps = np.arange(instructions.first_step, instructions.first_step + n_steps)
-        sampled = steps[steps % every == 0] if every else steps[:0]
-        workspace = self._workspace_for(batch_size, training=True)
-        memory = workspace.reset(instructions.state, len(sampled))
+        batches = self._batches(examples, instructions)
         penalty = instructions.penalty
-        work = self._task(
-            examples, order, batch_size,
-            coefficients=np.ascontiguousarray(instructions.coefficients, dtype=self.dtype),
-            loss_kernel=self._loss_kernel(examples),
-            update_kernel=kernels.update(instructions.rule, self.dtype).address,
-            l2=float(penalty.l2), l1=float(penalty.l1), per_example=penalty.per_example,
-            clip_norm=float(instructions.clip_norm), decay_all=instructions.decay_all,
-            training=True, track=True, first_step=instructions.first_step, seed=instructions.seed,
-            telemetry_every=every,
+        purpose = Purpose(
+            learns=True, training=True, tracks=True, classes=examples.y.dtype.kind == "i",
+            per_example=penalty.per_example, rule=instructions.rule,
+            variant="l1" if penalty.l1 else "l2" if penalty.l2 else "none",
+            decay_all=instructions.decay_all, clips=instructions.clip_norm > 0,
         )  # fmt: skip
-        self._call(memory, work)
-        return Report(
-            loss=float(workspace.losses[0]),
-            penalty=float(workspace.penalties.sum()),
-            n_rows=n_rows,
-            n_steps=n_steps,
-            telemetry_steps=sampled,
-            operations=self._operation_telemetry(
-                workspace.operation_sums, sampled - instructions.first_step, batch_size, n_rows
-            ),
-            slots=np.sqrt(workspace.slot_sums.sum(axis=2)),
+        with self._threads(batches.batch_size) as n_threads:
+            return self._run(examples, instructions, purpose, batches, n_threads)
+
+    def _run(
+        self,
+        examples: Examples,
+        instructions: Instructions,
+        purpose: Purpose,
+        batches: _Batches,
+        n_threads: int,
+    ) -> Report:
+        workspace = self._workspace("run", batches.batch_size, n_threads, scipy.sparse.issparse(examples.X))
+        steps = np.arange(batches.first_step, batches.first_step + -(-batches.n // batches.batch_size))
+        sampled = steps[steps % batches.every == 0] if batches.every else steps[:0]
+        schedules = [self._schedule("run", workspace, purpose, instructions.state)]
+        if len(sampled):
+            if workspace.make_room_for_samples(len(sampled)):
+                self._forget(lambda key: key[2].watches)
+            watching = purpose._replace(watches=True)
+            schedules.append(self._schedule("run", workspace, watching, instructions.state))
+        penalty = instructions.penalty
+        record, _arrays = self._record(
+            examples, seed=instructions.seed, l2=penalty.l2, l1=penalty.l1, clip_norm=instructions.clip_norm
         )
+        self._play(tuple(schedules), workspace, record, batches)
+        return Report(
+            loss=float(workspace.loss[0]),
+            penalty=float(workspace.penalties.sum()),
+            n_rows=batches.n,
+            n_steps=len(steps),
+            telemetry_steps=sampled,
+            operations=self._operation_telemetry(workspace, sampled, batches),
+            slots=self._slot_telemetry(workspace, len(sampled)),
+        )
+
+    def _batches(self, examples: Examples, instructions: Instructions) -> _Batches:
+        n = len(examples) if instructions.order is None else len(instructions.order)
+        order = np.arange(n) if instructions.order is None else instructions.order
+        return _Batches(
+            n, max(1, min(instructions.batch_size, n)), np.ascontiguousarray(order, np.int64),
+            instructions.first_step, np.ascontiguousarray(instructions.coefficients, self.dtype),
+            instructions.telemetry_every,
+        )  # fmt: skip
 
     # -- telemetry ---------------------------------------------------------------------------------
 
     def _operation_telemetry(
-        self, sums: np.ndarray, sampled: np.ndarray, batch_size: int, n_rows: int
+        self, workspace: Workspace, sampled: np.ndarray, batches: _Batches
     ) -> np.ndarray:
-        """Root mean squares and fractions from the sums over panels, added in a fixed order."""
-        totals = sums.sum(axis=2)
-        rows = np.minimum(batch_size, n_rows - batch_size * sampled)
-        counts = rows[:, None] * self._tables.widths[None, 1:]
-        result = totals.copy()
-        result[..., :2] = np.sqrt(totals[..., :2] / counts[..., None])
-        result[..., 2:4] = totals[..., 2:4] / counts[..., None]
-        return result
+        """Root mean squares and fractions from the sums over blocks, added in a fixed order."""
+        n_operations = len(self.plan.operations)
+        totals = np.zeros((len(sampled), n_operations, 5))
+        edges = workspace.operation_blocks
+        for k in range(n_operations):
+            totals[:, k] = workspace.operation_sums[: len(sampled), edges[k] : edges[k + 1]].sum(axis=1)
+        before = batches.batch_size * (sampled - batches.first_step)
+        rows = np.minimum(batches.batch_size, batches.n - before)
+        counts = rows[:, None] * np.array(self.plan.widths[1:])[None, :]
+        totals[..., :2] = np.sqrt(totals[..., :2] / counts[..., None])
+        totals[..., 2:4] /= counts[..., None]
+        return totals
+
+    def _slot_telemetry(self, workspace: Workspace, n_samples: int) -> np.ndarray:
+        """Norms from the sums over blocks."""
+        edges = workspace.parameter_blocks
+        norms = np.zeros((n_samples, len(self.plan.parameters), 3))
+        for slot in range(norms.shape[1]):
+            norms[:, slot] = workspace.parameter_sums[:n_samples, edges[slot] : edges[slot + 1]].sum(axis=1)
+        return np.sqrt(norms)

@@ -1,143 +1,119 @@
-"""From a plan to the tables that compiled code reads.
+"""Who computes what: the part of each value that a thread owns.
 
-Every thread owns columns of every layer, forward and back, and the matching rows of the weights ("owner
-computes"). The columns of a value are cut into panels by its width alone, never by the number of
-threads; a thread owns whole panels. Each matrix product and each sum is over one panel, so the bits of
-the result are the same for any number of threads.
+"Owner computes": a thread owns columns of a layer's value, forward and back, and with them the matching
+weights, so it computes the gradient of what it updates, and no gradient is summed across threads. Operations on
+single numbers inherit the part of what they read; layer normalisation and the loss go by rows. A value so
+narrow that sharing it out would cost more than it saves is computed by every thread for itself, in
+memory of its own.
 
-A few operations work by rows instead (the loss, layer normalisation). Where what one thread reads was
-written by others, a barrier stands before the operation; ``_forward_barriers`` and
-``_backward_barriers`` find out where.
+No number is summed by two threads, so the bits of a result do not depend on how many there are.
 """
 
-from collections import namedtuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine import kernels
-from chainrule.functions import get_activation
-from chainrule.plan import KINDS, Operation, Plan
+from chainrule.plan import Operation, Plan
 
-__all__ = ["MAX_PANELS", "Tables", "make_tables"]
+__all__ = ["BLOCK", "Part", "ValueLayout", "blocks", "column_parts", "lay_out", "needs_gathering"]
 
-MAX_PANELS = 8
-PANEL_WIDTH = 64
-
-# Columns of the integer table, one row an operation.
-(
-    KIND, SOURCE, SECOND, WIDTH_IN, WIDTH_OUT, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VARIANCE, TRACKED,
-    STATISTICS, ACCUMULATE, ACCUMULATE_SECOND, BARRIER_FORWARD, BARRIER_BACKWARD,
-    ACTIVATE, GATE, SATURATED, WEIGHT_SLOT, BIAS_SLOT, N_INTEGERS,
-) = range(21)  # fmt: skip
-
-# Columns of the table of reals.
-ALPHA, PROBABILITY, EPSILON, MOMENTUM, N_REALS = range(5)
-
-LINEAR, ACTIVATION, BATCH_NORM, LAYER_NORM, DROPOUT, ADD = range(len(KINDS))
-
-# The tables of a plan: arrays here in Python, their addresses in compiled code.
-Tables = namedtuple("Tables", "integers reals widths value_at edges n_panels n_operations loss_barrier")
+# Edges between threads are multiples of this many columns: whole vectors. Sums that are reported are kept for each
+# block of as many columns, so that they do not depend on the number of threads.
+BLOCK = 16
+# Columns that the widest register tile spans; no thread gets less of a value that is wide enough.
+PANEL = 64
+# Multiply-adds of a layer below which every thread computes all of it, instead of waiting for the others.
+MULTIPLY_ADDS_ALONE = 150_000
 
 
-def panel_edges(width: int) -> np.ndarray:
-    """Where the panels of a value begin and end: a function of the width alone."""
-    count = max(1, min(MAX_PANELS, width // PANEL_WIDTH))
-    return np.array([width * i // count for i in range(count + 1)], dtype=np.int64)
+class Part(NamedTuple):
+    """Rows [n · part / parts, n · (part + 1) / parts) of a batch of n, columns [first, first + count)."""
+
+    part: int
+    parts: int
+    first: int
+    count: int
 
 
-def _forward_barriers(plan: Plan) -> tuple[list[bool], bool]:
-    """Whether a barrier stands before each operation, and before the loss."""
-    written = {0: "rows"}  # value -> how it was written since the last barrier; X is gathered by rows
-    updated = True  # the last step's update, by columns, is not yet behind a barrier
-    barriers = []
-    for k, op in enumerate(plan.operations):
-        need = {"linear": "all", "layer_norm": "rows"}.get(op.kind, "columns")
-        sources = [op.source] if op.second < 0 else [op.source, op.second]
-        stands = any(written.get(value, need) != need for value in sources)
-        # A row needs all of γ and β, whoever updated them.
-        stands = stands or (updated and op.kind == "layer_norm" and op.weight >= 0)
-        if stands:
-            written.clear()
-            updated = False
-        barriers.append(stands)
-        written[k + 1] = "rows" if op.kind == "layer_norm" else "columns"
-    return barriers, written.get(len(plan.operations), "rows") != "rows"
+class ValueLayout(NamedTuple):
+    """How a value lies in memory, and which part each thread computes.
+
+    Attributes
+    ----------
+    width, stride : int
+        Columns, and entries from one row to the next.
+    private : bool
+        Whether every thread computes all of it for itself.
+    parts : tuple of Part
+        One for each thread.
+    """
+
+    width: int
+    stride: int
+    private: bool
+    parts: tuple[Part, ...]
 
 
-def _backward_barriers(plan: Plan) -> list[bool]:
-    """Whether a barrier stands before each operation's backward pass, walked from last to first."""
-    written = {len(plan.operations): "rows"}
-    summed = 0  # width of the batch normalisation whose column sums are in use since the last barrier
-    barriers = [False] * len(plan.operations)
-    for k in range(len(plan.operations) - 1, -1, -1):
-        op = plan.operations[k]
-        need = "all" if op.kind == "layer_norm" or (op.kind == "linear" and op.source > 0) else "columns"
-        writes = "rows" if op.kind == "layer_norm" else "columns"
-        sources = [value for value in (op.source, op.second) if value > 0]
-        barriers[k] = (
-            written.get(k + 1, need) != need
-            or any(written.get(value, writes) != writes for value in sources)
-            or (op.kind == "batch_norm" and summed not in (0, op.width_in))
-        )
-        if barriers[k]:
-            written.clear()
-            summed = 0
-        if op.kind == "batch_norm":
-            summed = op.width_in
-        for value in sources:
-            written[value] = writes
-    return barriers
+def padded(width: int, itemsize: int) -> int:
+    """Entries from row to row: whole cache lines, and never a multiple of 1 KB, or rows evict each other."""
+    line = 64 // itemsize
+    stride = -(-width // line) * line
+    return stride + line if stride * itemsize % 1024 == 0 else stride
 
 
-def _accumulates(plan: Plan) -> list[tuple[bool, bool]]:
-    """Whether an operation adds to the δ of its sources (a later reader has written it) or sets it."""
-    written: set[int] = set()
-    flags = []
-    for op in reversed(plan.operations):
-        first = op.source in written
-        written.add(op.source)
-        second = op.second in written
-        written.add(op.second)
-        flags.append((first, second))
-    return flags[::-1]
+def blocks(width: int) -> int:
+    """Blocks of columns in a value, the last one perhaps not full."""
+    return -(-width // BLOCK)
 
 
-def _addresses(op: Operation, dtype: np.dtype) -> tuple[int, int, int]:
-    if op.kind != "activation":
-        return 0, 0, 0
-    record = get_activation(op.activation)
-    return tuple(  # type: ignore[return-value]
-        make(record, dtype).address for make in (kernels.activate, kernels.gate, kernels.saturated)
-    )
+def column_parts(width: int, n_threads: int) -> tuple[Part, ...]:
+    """Columns for each thread: whole panels of a wide value, whole vectors of a narrower one."""
+    unit = PANEL if width >= PANEL * n_threads else BLOCK
+    count = -(-width // unit)
+    edges = [min(width, count * t // n_threads * unit) for t in range(n_threads + 1)]
+    return tuple(Part(0, 1, a, b - a) for a, b in zip(edges, edges[1:], strict=False))
 
 
-def make_tables(plan: Plan, dtype: np.dtype) -> Tables:
-    """The tables of a plan for one dtype. ``value_at`` is in entries per row of the batch."""
-    n_operations = len(plan.operations)
-    integers = np.full((n_operations, N_INTEGERS), -1, dtype=np.int64)
-    reals = np.zeros((n_operations, N_REALS), dtype=dtype)
-    slots = {slot.offset: number for number, slot in enumerate(plan.parameters)}
-    forward, loss_barrier = _forward_barriers(plan)
-    backward = _backward_barriers(plan)
-    statistics = 0
-    for k, (op, accumulate) in enumerate(zip(plan.operations, _accumulates(plan), strict=True)):
-        integers[k] = (
-            KINDS.index(op.kind), op.source, op.second, op.width_in, op.width_out, op.weight, op.bias,
-            op.running_mean, op.running_variance, op.batches_tracked, statistics, *accumulate,
-            forward[k], backward[k], *_addresses(op, dtype),
-            slots.get(op.weight, -1), slots.get(op.bias, -1),
-        )  # fmt: skip
-        reals[k] = op.alpha, op.probability, op.epsilon, op.momentum
-        if op.kind == "batch_norm":
-            statistics += 2 * op.width_in
-    edges = np.zeros((n_operations + 1, MAX_PANELS + 1), dtype=np.int64)
-    n_panels = np.zeros(n_operations + 1, dtype=np.int64)
-    for value, width in enumerate(plan.widths):
-        cuts = panel_edges(width)
-        edges[value, : len(cuts)] = cuts
-        n_panels[value] = len(cuts) - 1
-    widths = np.array(plan.widths, dtype=np.int64)
-    value_at = np.concatenate([[0, 0], np.cumsum(widths[1:])]).astype(np.int64)
-    return Tables(
-        integers, reals, widths, value_at, edges, n_panels, n_operations, int(loss_barrier)
-    )  # fmt: skip
+def row_parts(width: int, n_threads: int) -> tuple[Part, ...]:
+    """Rows for each thread."""
+    return tuple(Part(t, n_threads, 0, width) for t in range(n_threads))
+
+
+def needs_gathering(plan: Plan, sparse: bool) -> bool:
+    """Whether the batch of X must lie together: products take rows where they are, the rest does not."""
+    return sparse or any(op.source == 0 and op.kind != "linear" or op.second == 0 for op in plan.operations)
+
+
+def lay_out(plan: Plan, n_threads: int, capacity: int, dtype: Any) -> tuple[ValueLayout, ...]:
+    """The layout of every value of a plan, for batches of up to ``capacity`` rows."""
+    itemsize = np.dtype(dtype).itemsize
+    layouts: list[ValueLayout] = []
+
+    def add(width: int, private: bool, parts: tuple[Part, ...]) -> None:
+        layouts.append(ValueLayout(width, padded(width, itemsize), private, parts))
+
+    add(plan.n_inputs, False, row_parts(plan.n_inputs, n_threads))
+    for op in plan.operations:
+        width = op.width_out
+        whole = (Part(0, 1, 0, width),) * n_threads
+        if op.kind == "linear":
+            alone = _computed_alone(op, n_threads, capacity)
+            add(width, alone, whole if alone else column_parts(width, n_threads))
+            continue
+        sources = [layouts[value] for value in (op.source, op.second) if value >= 0]
+        shared = [source for source in sources if not source.private]
+        if not shared:
+            add(width, True, whole)
+        elif op.kind == "batch_norm":  # its sums run down whole columns
+            add(width, False, column_parts(width, n_threads))
+        elif op.kind == "layer_norm":  # and these along whole rows
+            add(width, False, row_parts(width, n_threads))
+        else:
+            add(width, False, shared[0].parts)
+    return tuple(layouts)
+
+
+def _computed_alone(op: Operation, n_threads: int, capacity: int) -> bool:
+    """Whether every thread computes this layer for itself."""
+    small = capacity * op.width_in * op.width_out < MULTIPLY_ADDS_ALONE
+    return n_threads > 1 and (small or op.width_out < 2 * BLOCK)

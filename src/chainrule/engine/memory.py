@@ -4,14 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.engine.blas import gemm_address
-from chainrule.engine.layout import MAX_PANELS, Tables
-from chainrule.engine.objects import tile_table, vector_unit
-from chainrule.engine.threads import new_barrier
-from chainrule.engine.worker import Memory
+from chainrule.engine.layout import ValueLayout, blocks, lay_out, needs_gathering
 from chainrule.plan import Plan
 
-__all__ = ["Workspace", "address"]
+__all__ = ["Matrix", "Workspace", "address", "aligned"]
 
 CACHE_LINE = 64
 
@@ -29,100 +25,160 @@ def aligned(size: int, dtype: Any) -> np.ndarray:
     return raw[offset : offset + size * itemsize].view(dtype)
 
 
-class Workspace:
-    """Values, deltas, gradient and sums for batches of up to ``n_rows`` rows.
+class Matrix:
+    """A value or its δ: one array for all threads, or one for each.
 
     Attributes
     ----------
-    memory : Memory
-        Addresses of the arrays, for the compiled code.
+    private : bool
+        Whether every thread has its own.
+    stride : int
+        Entries from row to row.
+    """
+
+    def __init__(self, capacity: int, layout: ValueLayout, n_threads: int, dtype: Any) -> None:
+        self.private, self.stride = layout.private, layout.stride
+        self._arrays = [
+            aligned(capacity * layout.stride, dtype) for _ in range(n_threads if layout.private else 1)
+        ]
+        steps = np.arange(capacity, dtype=np.int64) * (layout.stride * np.dtype(dtype).itemsize)
+        self._tables = []
+        for array in self._arrays:
+            table = aligned(capacity, np.int64)
+            table[:] = address(array) + steps
+            self._tables.append(table)
+
+    def address(self, thread: int) -> int:
+        """Where it begins."""
+        return address(self._arrays[thread if self.private else 0])
+
+    def table(self, thread: int) -> int:
+        """Where the addresses of its rows begin."""
+        return address(self._tables[thread if self.private else 0])
+
+
+class Workspace:
+    """Values, deltas, gradient and sums for batches of up to ``capacity`` rows.
+
+    Attributes
+    ----------
+    layouts : tuple of ValueLayout
+    gathers : bool
+        Whether the rows of X are copied together for each batch.
     gradient : ndarray
-        Of the last batch.
-    losses, penalties : ndarray
-        Sums over the steps, set to zero by ``reset``.
-    operation_sums, slot_sums : ndarray
-        Telemetry of the last call.
+        Of the last batch, where it is stored at all.
+    loss, penalties : ndarray
+        Sums over the steps, set to zero by ``reset``. ``penalties`` has an entry for each column of each
+        penalised matrix.
+    progress : ndarray
+        For each thread, on a cache line of its own, how far it is.
     """
 
     def __init__(
         self,
         plan: Plan,
-        tables: Tables,
-        parameters: np.ndarray,
-        buffers: np.ndarray,
-        n_rows: int,
-        training: bool,
+        dtype: Any,
+        capacity: int,
         n_threads: int,
+        *,
+        training: bool,
+        sparse: bool = False,
     ) -> None:
-        dtype = parameters.dtype
-        width, widest = int(tables.widths[1:].sum()), int(tables.widths.max())
-        self.plan = plan
-        self.n_rows = n_rows
-        self.training = training
-        self.n_threads = n_threads
-        self._dtype = dtype
-        self.gradient = aligned(plan.n_parameters if training else 0, dtype)
-        self.losses = np.zeros(1)
-        self.norms = np.zeros(len(plan.operations) * MAX_PANELS)
-        self.penalties = np.zeros(len(plan.operations) * MAX_PANELS)
-        self.operation_sums = np.zeros((0, len(plan.operations), MAX_PANELS, 5))
-        self.slot_sums = np.zeros((0, len(plan.parameters), MAX_PANELS, 3))
-        self.barrier = new_barrier()
-        self._previous = np.empty(0, dtype)
-        tiles = tile_table(dtype)
-        # Room for one group of columns of a right factor, for each thread; a multiple of a cache line.
-        terms = -(-max(widest, n_rows) // CACHE_LINE) * CACHE_LINE
-        scratch_entries = terms * tiles.widest * vector_unit().lanes(dtype)
-        own = {
-            "scratch": aligned(scratch_entries * n_threads, dtype),
-            "values": aligned(n_rows * width, dtype),
-            "deltas": aligned(n_rows * width if training else 0, dtype),
-            "batch": aligned(n_rows * plan.n_inputs, dtype),
-            "statistics": aligned(2 * width if plan.uses("batch_norm") else 0, dtype),
-            "row_statistics": aligned(
-                2 * n_rows * len(plan.operations) if plan.uses("layer_norm") else 0, dtype
-            ),
-            "column_sums": aligned(widest, dtype),
-            "column_products": aligned(widest, dtype),
-            "row_losses": aligned(n_rows, dtype),
-            "gradient": self.gradient,
-            "losses": self.losses,
-            "norms": self.norms,
-            "penalties": self.penalties,
-            "barrier": self.barrier,
-            "parameters": parameters,
-            "buffers": buffers,
+        self.plan, self.dtype, self.capacity, self.n_threads = plan, np.dtype(dtype), capacity, n_threads
+        self.training, self.sparse = training, sparse
+        self.layouts = lay_out(plan, n_threads, capacity, dtype)
+        self.gathers = needs_gathering(plan, sparse)
+        self.values = [self._matrix(layout) for layout in self.layouts[0 if self.gathers else 1 :]]
+        if not self.gathers:
+            self.values.insert(0, None)
+        deltas = [self._matrix(layout) for layout in self.layouts[1:]] if training else []
+        self.deltas: list[Matrix | None] = [None, *deltas]
+        self._x_tables = [aligned(capacity, np.int64) for _ in range(n_threads)]
+        self.scratch = [aligned(self._scratch_size(), dtype) for _ in range(n_threads)]
+        # mean, 1/√(variance + ε) and two rows of sums for batch normalisation, means and scales of rows for layer
+        # normalisation, for each thread that has a value of its own.
+        self.statistics = {
+            k: [
+                aligned(4 * op.width_in if op.kind == "batch_norm" else 2 * capacity, dtype)
+                for _ in range(n_threads if self.layouts[k + 1].private else 1)
+            ]
+            for k, op in enumerate(plan.operations)
+            if op.kind in ("batch_norm", "layer_norm")
         }
-        self._kept_alive = own
-        self.memory = Memory(
-            **{name: address(array) for name, array in own.items()},
-            first=0, second=0, previous=0, operation_sums=0, slot_sums=0,
-            capacity=n_rows, itemsize=dtype.itemsize,
-            scratch_bytes=scratch_entries * dtype.itemsize, tiles=address(tiles.addresses),
-            gemm=gemm_address(dtype),
-            lanes=vector_unit().lanes(dtype), tallest=tiles.tallest, widest=tiles.widest,
-            n_slots=len(plan.parameters),
-            zero=dtype.type(0), one=dtype.type(1),
-        )  # fmt: skip
+        self.ones = aligned(1, dtype)
+        self.ones[:] = 1
+        self.ones_table = aligned(capacity, np.int64)
+        self.ones_table[:] = address(self.ones)
+        self.losses = [aligned(capacity, dtype) for _ in range(n_threads if self.layouts[-1].private else 1)]
+        self.loss = aligned(1, np.float64)
+        linear = [op for op in plan.operations if op.kind == "linear"]
+        self.penalties = aligned(sum(op.width_out for op in linear), np.float64)
+        starts = np.cumsum([0, *(op.width_out for op in linear)])
+        self.penalty_at = {op.weight: int(start) for op, start in zip(linear, starts, strict=False)}
+        self.progress = aligned(n_threads * CACHE_LINE // 8, np.int64)
+        self.operation_sums = self.parameter_sums = self.previous = np.empty(0)
+        self._gradient: np.ndarray | None = None
+        self._norms: np.ndarray | None = None
 
-    def serves(self, n_rows: int, training: bool, n_threads: int) -> bool:
-        """Whether it is large enough for such a run."""
-        return self.n_rows >= n_rows and (self.training or not training) and self.n_threads >= n_threads
+    def _matrix(self, layout: ValueLayout) -> Any:
+        return Matrix(self.capacity, layout, self.n_threads, self.dtype)
 
-    def reset(self, state: np.ndarray | None = None, n_samples: int = 0) -> Memory:
-        """Make ready for a call: the optimizer's ``state``, and room for ``n_samples`` of telemetry."""
-        self.losses[:] = 0
+    def _scratch_size(self) -> int:
+        """Room for a panel of a right factor: as many terms as a layer has inputs or outputs."""
+        terms = max(max(op.width_in, op.width_out) for op in self.plan.operations)
+        return 64 * max(terms, self.capacity)
+
+    def x_table(self, thread: int) -> int:
+        """Where the addresses of the batch's rows begin."""
+        return address(self._x_tables[thread])
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The flat gradient; allocated when it is first stored."""
+        if self._gradient is None:
+            self._gradient = aligned(self.plan.n_parameters, self.dtype)
+        return self._gradient
+
+    @property
+    def operation_blocks(self) -> np.ndarray:
+        """Number of the first block of columns of each operation's value; at the end, how many there are."""
+        return np.cumsum([0, *(blocks(width) for width in self.plan.widths[1:])])
+
+    @property
+    def parameter_blocks(self) -> np.ndarray:
+        """The same for each parameter array."""
+        return np.cumsum([0, *(blocks(slot.shape[0]) for slot in self.plan.parameters)])
+
+    @property
+    def n_parameter_blocks(self) -> int:
+        """Blocks of columns of all parameter arrays."""
+        return int(self.parameter_blocks[-1])
+
+    @property
+    def norms(self) -> np.ndarray:
+        """‖g‖² of each block of each parameter array."""
+        if self._norms is None:
+            self._norms = aligned(self.n_parameter_blocks, np.float64)
+        return self._norms
+
+    def make_room_for_samples(self, n_samples: int) -> bool:
+        """Zero the sums of telemetry; whether they had to move, so that schedules hold old addresses."""
+        moves = len(self.operation_sums) < n_samples
+        if moves:
+            n = max(n_samples, 2 * len(self.operation_sums))
+            self.operation_sums = np.zeros((n, int(self.operation_blocks[-1]), 5))
+            self.parameter_sums = np.zeros((n, self.n_parameter_blocks, 3))
+            self.previous = aligned(self.plan.n_parameters, self.dtype)
+        self.operation_sums[:n_samples] = 0
+        self.parameter_sums[:n_samples] = 0
+        return moves
+
+    def serves(self, capacity: int, *, training: bool, sparse: bool) -> bool:
+        """Whether it can be used for such a run."""
+        return self.capacity >= capacity and self.training >= training and self.sparse == sparse
+
+    def reset(self) -> None:
+        """Make ready for a call."""
+        self.loss[:] = 0
         self.penalties[:] = 0
-        self.norms[:] = 0
-        self.barrier[:] = 0
-        self.operation_sums = np.zeros((n_samples, *self.operation_sums.shape[1:]))
-        self.slot_sums = np.zeros((n_samples, *self.slot_sums.shape[1:]))
-        if n_samples and self._previous.size == 0:
-            self._previous = aligned(self.plan.n_parameters, self._dtype)
-        return self.memory._replace(
-            first=0 if state is None else address(state[0]),
-            second=0 if state is None else address(state[1]),
-            previous=address(self._previous),
-            operation_sums=address(self.operation_sums),
-            slot_sums=address(self.slot_sums),
-        )
+        self.progress[:] = 0

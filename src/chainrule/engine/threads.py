@@ -1,63 +1,14 @@
-"""A pool of threads that run one compiled function side by side, and the barrier they meet at.
+"""A pool of threads that run one compiled function side by side.
 
 The engine's threads are persistent and pinned one to a processor while there are as many processors.
-They wait for work on semaphores; inside a stretch of training they meet at a barrier that spins for
-some microseconds and then sleeps, so that two trainings on one machine share it instead of burning it.
+They wait for work on semaphores; how they wait for each other inside a stretch of training is in ``worker.py``.
 """
 
 import os
 import threading
 from collections.abc import Callable
 
-import numpy as np
-
-from chainrule.engine._intrinsics import (
-    add_atomically,
-    cpu_pause,
-    futex_wait,
-    futex_wake,
-    load_atomically,
-    store_atomically,
-)
-from chainrule.engine._jit import device
-
-__all__ = ["Pool", "available_processors", "barrier", "new_barrier", "pool"]
-
-# About 20 microseconds of pauses before a waiting thread goes to sleep.
-SPINS = 1500
-
-# A barrier is three counters, each on a cache line of its own.
-_ARRIVED, _GENERATION, _SLEEPERS = 0, 64, 128
-
-
-def new_barrier() -> np.ndarray:
-    """The counters of a barrier; pass the address of the first to ``barrier``."""
-    return np.zeros(32, dtype=np.int64)
-
-
-@device
-def barrier(address, n_threads, generation):
-    """Wait until all threads have come ``generation + 1`` times; returns that number."""
-    target = generation + 1
-    if n_threads == 1:
-        return target
-    if add_atomically(address + _ARRIVED, 1) == target * n_threads - 1:
-        store_atomically(address + _GENERATION, target)
-        if load_atomically(address + _SLEEPERS) > 0:
-            futex_wake(address + _GENERATION)
-        return target
-    spins = 0
-    while load_atomically(address + _GENERATION) < target:
-        spins += 1
-        if spins < SPINS:
-            cpu_pause()
-        else:
-            add_atomically(address + _SLEEPERS, 1)
-            # The kernel compares again before it sleeps, so a store in between is not missed.
-            if load_atomically(address + _GENERATION) < target:
-                futex_wait(address + _GENERATION, generation)
-            add_atomically(address + _SLEEPERS, -1)
-    return target
+__all__ = ["Pool", "available_processors", "pool"]
 
 
 def available_processors() -> int:

@@ -20,12 +20,7 @@ class LBFGSMixin:
         """A flat vector of the engine, in scikit-learn's order."""
         network = self._network  # type: ignore[attr-defined]
         linear = [op for op in network.plan.operations if op.kind == "linear"]
-        weights = [
-            vector[op.weight : op.weight + op.width_in * op.width_out]
-            .reshape(op.width_out, op.width_in)
-            .T.ravel()
-            for op in linear
-        ]
+        weights = [vector[op.weight : op.weight + op.width_in * op.width_out] for op in linear]
         return np.concatenate([*weights, *(vector[op.bias : op.bias + op.width_out] for op in linear)])
 
     def _unpack(self, packed: np.ndarray) -> None:

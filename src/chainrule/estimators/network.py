@@ -91,7 +91,7 @@ class Network:
         for op in plan.operations:
             if op.kind == "linear":
                 matrix = parameters[op.weight : op.weight + op.width_in * op.width_out]
-                self.coefs.append(matrix.reshape(op.width_out, op.width_in).T)
+                self.coefs.append(matrix.reshape(op.width_in, op.width_out))
                 self.intercepts.append(parameters[op.bias : op.bias + op.width_out])
         self._executors: dict[Any, Any] = {}
 

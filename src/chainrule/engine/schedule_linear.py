@@ -1,0 +1,189 @@
+"""The calls of a linear layer: three matrix products, of which the last one ends in the optimizer's update.
+
+The weights lie as V = Wᵀ, a row an input, a column an output unit.
+"""
+
+from typing import TYPE_CHECKING
+
+from chainrule.engine.dependencies import Access, Call
+from chainrule.engine.layout import PANEL, Part, column_parts
+from chainrule.engine.memory import address
+from chainrule.engine import objects
+from chainrule.plan import Operation
+
+if TYPE_CHECKING:
+    from chainrule.engine.schedule import Scheduler
+
+# A panel of V whose rows are multiples of 1 KB apart, or that spreads over more than a second-level cache, is first
+# copied together, where as many rows of the batch read it again and again.
+BYTES_APART = 1024
+BYTES_SPREAD = 1 << 20
+ROWS_FOR_A_COPY = 24
+
+
+def _weights(op: Operation, inputs: tuple[int, int], part: Part) -> Access:
+    """A rectangle of V."""
+    return Access(("parameters", op.weight), inputs, (part.first, part.first + part.count))
+
+
+def forward(s: "Scheduler", k: int, op: Operation) -> None:
+    """Z = H V + b, equation (1), on own columns."""
+    stride = op.width_out * s.itemsize
+    spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
+    copies = spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
+
+    def product(t: int) -> list[Call]:
+        part = s.part(k + 1, t)
+        reads = [_weights(op, (0, op.width_in), part), s.own("parameters", op.bias, part)]
+        if s.memory.values[op.source] is not None:
+            reads.append(s.region("value", op.source, t))
+        writes = (s.region("value", k + 1, t, part),)
+        calls = []
+        panel = PANEL if copies else max(1, part.count)
+        for first in range(part.first, part.first + part.count, panel):
+            count = min(panel, part.first + part.count - first)
+            right, right_stride = s.parameter(op.weight) + first * s.itemsize, stride
+            if copies:
+                right, right_stride = _copied(s, t, calls, (right, stride), op.width_in, count)
+            arguments = {
+                "left": s.rows_of(op.source, t), "left_offset": 0, "n_terms": op.width_in,
+                "right": right, "right_stride": right_stride,
+                "result": s.value(k + 1, t) + first * s.itemsize,
+                "result_stride": s.layouts[k + 1].stride * s.itemsize, "columns": count,
+                "row": s.parameter(op.bias + first) if op.bias >= 0 else 0,
+                "adds": 0, "share": 0, "shares": 1,
+            }  # fmt: skip
+            calls.append(Call(objects.product_kernels(s.dtype)["product"], arguments, tuple(reads), writes))
+        return calls
+
+    s.phase(product)
+
+
+def _copied(
+    s: "Scheduler", t: int, calls: list[Call], right: tuple[int, int], n_terms: int, count: int
+) -> tuple[int, int]:
+    """A panel copied to scratch memory; where it is now, and its stride."""
+    scratch, compact = address(s.memory.scratch[t]), PANEL * s.itemsize
+    arguments = {
+        "source": right[0], "source_stride": right[1], "rows": n_terms, "columns": count,
+        "target": scratch, "target_stride": compact,
+    }  # fmt: skip
+    calls.append(Call(objects.product_kernels(s.dtype)["copy"], arguments))
+    return scratch, compact
+
+
+def backward(s: "Scheduler", k: int, op: Operation) -> None:
+    """Δ Vᵀ, the product in equation (5), on own columns of the layer below."""
+    if op.source == 0:
+        return
+    accumulate = s.accumulates(op.source)
+    below = s.layouts[op.source]
+    stride, compact = op.width_out * s.itemsize, PANEL * s.itemsize
+    kernels = objects.product_kernels(s.dtype)
+
+    def product(t: int) -> list[Call]:
+        part = below.parts[t] if below.private else column_parts(below.width, s.n_threads)[t]
+        scratch = address(s.memory.scratch[t])
+        calls = []
+        for first in range(part.first, part.first + part.count, PANEL):
+            count = min(PANEL, part.first + part.count - first)
+            own = Part(0, 1, first, count)
+            inputs = Access(("parameters", op.weight), (first, first + count), (0, op.width_out))
+            transpose = {
+                "source": s.parameter(op.weight) + first * stride, "source_stride": stride,
+                "rows": count, "columns": op.width_out, "target": scratch, "target_stride": compact,
+            }  # fmt: skip
+            product = {
+                "left": s.rows_of_delta(k + 1, t), "left_offset": 0, "n_terms": op.width_out,
+                "right": scratch, "right_stride": compact,
+                "result": s.delta(op.source, t) + first * s.itemsize,
+                "result_stride": below.stride * s.itemsize, "columns": count,
+                "row": 0, "adds": accumulate, "share": 0, "shares": 1,
+            }  # fmt: skip
+            calls.append(Call(kernels["transpose"], transpose, (inputs,)))
+            reads, writes = (s.region("delta", k + 1, t),), (s.region("delta", op.source, t, own),)
+            calls.append(Call(kernels["product"], product, reads, writes))
+        return calls
+
+    s.phase(product)
+
+
+def gradient_and_update(s: "Scheduler", k: int, op: Operation) -> None:
+    """∂V = Hᵀ Δ and ∂b = Σ δ, equations (6) and (7): straight into the optimizer's update, or stored."""
+
+    def gradients(t: int) -> list[Call]:
+        inputs, part = _own_weights(s, k, op, t)
+        calls = []
+        if part.count and inputs[0] < inputs[1]:
+            calls.append(_weight_gradient(s, k, op, t, inputs, part))
+        part = s.owned(k + 1, t)
+        if op.bias >= 0 and part.count:
+            calls.append(_bias_gradient(s, k, op, t, part))
+        return calls
+
+    s.phase(gradients)
+
+
+def _own_weights(s: "Scheduler", k: int, op: Operation, t: int) -> tuple[tuple[int, int], Part]:
+    """The rectangle of V that a thread updates.
+
+    Of a layer that every thread computes for itself, it is rows of V, unless sums over whole columns are
+    wanted, of squared weights or gradients: these belong to one thread.
+    """
+    layout = s.layouts[k + 1]
+    alone = s.purpose.stores_gradient or s.purpose.variant != "none"
+    if not layout.private or alone:
+        return (0, op.width_in), s.owned(k + 1, t)
+    below = column_parts(op.width_in, s.n_threads)[t]
+    return (below.first, below.first + below.count), Part(0, 1, 0, op.width_out)
+
+
+def _weight_gradient(
+    s: "Scheduler", k: int, op: Operation, t: int, inputs: tuple[int, int], part: Part
+) -> Call:
+    weights = _weights(op, inputs, part)
+    reads = [s.region("delta", k + 1, t, part)]
+    if s.memory.values[op.source] is not None:
+        reads.append(s.region("value", op.source, t, Part(0, 1, inputs[0], inputs[1] - inputs[0])))
+    stride = op.width_out * s.itemsize
+    offset = op.weight + inputs[0] * op.width_out + part.first
+    arguments = {
+        "left": s.rows_of(op.source, t), "left_offset": inputs[0] * s.itemsize, "rows": inputs[1] - inputs[0],
+        "right": s.delta(k + 1, t) + part.first * s.itemsize,
+        "right_stride": s.layouts[k + 1].stride * s.itemsize, "columns": part.count,
+    }  # fmt: skip
+    if s.purpose.stores_gradient:
+        arguments |= {"result": s.gradient(offset), "result_stride": stride}
+        stored = weights._replace(array=("gradient", op.weight))
+        return Call(objects.product_kernels(s.dtype)["gradient"], arguments, tuple(reads), (stored,))
+    arguments |= {
+        **s.moments(offset), "stride": stride, "decays": 1, "penalised": int(s.purpose.variant != "none"),
+        "penalties": s.penalties(op.weight, part),
+    }  # fmt: skip
+    kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
+    return Call(kernel, arguments, tuple(reads), (weights,))
+
+
+def _bias_gradient(s: "Scheduler", k: int, op: Operation, t: int, part: Part) -> Call:
+    """(7) is (6) with a single input that is always 1."""
+    reads = (s.region("delta", k + 1, t, part),)
+    arguments = {
+        "left": address(s.memory.ones_table), "left_offset": 0, "rows": 1,
+        "right": s.delta(k + 1, t) + part.first * s.itemsize,
+        "right_stride": s.layouts[k + 1].stride * s.itemsize, "columns": part.count,
+    }  # fmt: skip
+    stride = op.width_out * s.itemsize
+    if s.purpose.stores_gradient:
+        arguments |= {"result": s.gradient(op.bias + part.first), "result_stride": stride}
+        return Call(
+            objects.product_kernels(s.dtype)["gradient"],
+            arguments,
+            reads,
+            (s.own("gradient", op.bias, part),),
+        )
+    arguments |= {
+        **s.moments(op.bias + part.first), "stride": stride, "decays": int(s.purpose.decay_all),
+        "penalised": 0, "penalties": 0,
+    }  # fmt: skip
+    kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
+    return Call(kernel, arguments, reads, (s.own("parameters", op.bias, part),))
