@@ -1,13 +1,15 @@
 """From emitted code to addresses: the processor's vectors, the compiler, and the kept object files.
 
-The kernels of ``tiles.py`` do not go through Numba: LLVM compiles them as they are, all of one number type in
-about half a second, into an object file that is kept beside Numba's (see ``kept.py``) and loads in
-milliseconds.
+The kernels of ``tiles.py`` do not go through Numba: LLVM compiles them as they are, all products of one
+number type in less than half a second, into an object file that is kept beside Numba's (see ``kept.py``) and
+loads in milliseconds.
 """
 
 import hashlib
 import os
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,26 +19,27 @@ import numpy as np
 from llvmlite import ir
 
 from chainrule.engine import tiles
+from chainrule.engine.calls import pack
 from chainrule.engine.emit import VectorUnit
 from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
 
-__all__ = ["FAMILIES", "MAX_ROWS", "MAX_VECTORS", "UNITS", "TileTable", "tile_table", "vector_unit"]
+__all__ = ["UNITS", "TileKernel", "product_kernels", "vector_unit"]
 
 UNITS = {
     unit.name: unit
     for unit in (
-        VectorUnit("avx512", 64, (6, 4)),
+        VectorUnit("avx512", 64, (6, 4), masks=True),
         VectorUnit("avx2", 32, (6, 2)),
         VectorUnit("neon", 16, (6, 2)),
-        VectorUnit("baseline", 16, (4, 2)),
+        VectorUnit("baseline", 16, (4, 2), fuses=False),
     )
 }
 
 # Features to switch off so that a wider processor compiles for a narrower unit.
 _WITHOUT = {"avx2": ",-avx512f", "baseline": ",-avx512f,-avx2,-fma,-avx"}
 
-FAMILIES = "NT"
-MAX_ROWS, MAX_VECTORS = 6, 4
+# What the machine code depends on besides the processor and the compiler.
+_SOURCES = ("calls.py", "emit.py", "objects.py", "tiles.py", "walks.py")
 
 _lock = threading.Lock()
 
@@ -60,47 +63,69 @@ def _architecture() -> str:
     return str(llvm.get_default_triple().split("-")[0])
 
 
-class TileTable:
-    """The addresses of the kernels of one number type.
+@dataclass(frozen=True)
+class TileKernel:
+    """A kernel that a schedule calls, ``f(address of its arguments, address of the step's record)``.
 
     Attributes
     ----------
-    addresses : ndarray of int64
-        Entry ``(family · 7 + rows) · 5 + vectors``, with 0 vectors for the masked kernel; then the transpose.
-    tallest, widest : int
-        Rows and vectors of the largest tile.
+    name : str
+    fields : tuple of str
+        Names of the arguments, in order; all of them are integers.
+    reals : frozenset of str
+        Those that are real numbers: none.
+    address : int
+        Where the machine code is; valid while this object lives.
     """
 
-    def __init__(self, dtype: Any, unit: VectorUnit) -> None:
-        machine = _target_machine(unit)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(_object_file(dtype, unit)))
-        self._engine.finalize_object()
-        self.tallest, self.widest = unit.tile
-        self.addresses = np.zeros(len(FAMILIES) * (MAX_ROWS + 1) * (MAX_VECTORS + 1) + 1, np.int64)
-        for number, family in enumerate(FAMILIES):
-            for rows in _heights(unit):
-                for vectors in range(self.widest + 1):
-                    name = tiles.kernel_name(family, rows, vectors, masked=vectors == 0)
-                    place = (number * (MAX_ROWS + 1) + rows) * (MAX_VECTORS + 1) + vectors
-                    self.addresses[place] = self._engine.get_function_address(name)
-        self.addresses[-1] = self._engine.get_function_address("chainrule_transpose")
+    name: str
+    fields: tuple[str, ...]
+    address: int
+    _code: Any = field(repr=False, compare=False)
+    reals: frozenset[str] = frozenset()
+
+    def pack(self, **values: Any) -> list[int]:
+        """The words of a call with these arguments."""
+        return pack(self.fields, self.reals, values)
+
+
+def product_kernels(dtype: Any) -> dict[str, TileKernel]:
+    """The kernels for a number type on this processor by name, compiled or loaded when first asked for."""
+    with _lock:
+        return _product_kernels(np.dtype(dtype), vector_unit())
 
 
 @cache
-def _table(dtype: np.dtype, unit: VectorUnit) -> TileTable:
-    return TileTable(dtype, unit)
+def _product_kernels(dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
+    names = ("product", "gradient", "transpose", "copy")
+    return _kernels(names, ("products", dtype.name), lambda: emit_products(dtype, unit), unit)
 
 
-def tile_table(dtype: Any) -> TileTable:
-    """The kernels for a number type on this processor, compiled or loaded when first asked for."""
-    with _lock:
-        return _table(np.dtype(dtype), vector_unit())
+def emit_products(dtype: Any, unit: VectorUnit) -> ir.Module:
+    """The kernels that need no optimizer, of one number type."""
+    module = ir.Module(name="chainrule")
+    module.triple = llvm.get_default_triple()
+    tiles.emit_product(module, dtype, unit)
+    tiles.emit_gradient(module, dtype, unit)
+    tiles.emit_transpose(module, dtype, unit)
+    tiles.emit_copy(module, dtype, unit)
+    return module
 
 
-def _heights(unit: VectorUnit) -> list[int]:
-    """Heights of tiles; any number of rows is a sum of them."""
-    return [rows for rows in (6, 4, 2, 1) if rows <= unit.tile[0]]
+# -- compiling and keeping -------------------------------------------------------------------------
+
+
+def _kernels(
+    names: Sequence[str], identity: tuple, emit: Callable[[], ir.Module], unit: VectorUnit
+) -> dict[str, TileKernel]:
+    """Kernels of one module, by name."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(unit))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(_object_file(identity, emit, unit)))
+    engine.finalize_object()
+    return {
+        name: TileKernel(name, tiles.FIELDS[name], engine.get_function_address(name), engine)
+        for name in names
+    }
 
 
 def _target_machine(unit: VectorUnit) -> Any:
@@ -111,51 +136,30 @@ def _target_machine(unit: VectorUnit) -> Any:
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True)
 
 
-def emit_module(dtype: Any, unit: VectorUnit) -> ir.Module:
-    """All the kernels of one number type."""
-    module = ir.Module(name="chainrule")
-    module.triple = llvm.get_default_triple()
-    for family in FAMILIES:
-        for rows in _heights(unit):
-            tiles.emit_product(module, family, (rows, 1), True, dtype, unit)
-            for vectors in range(1, unit.tile[1] + 1):
-                tiles.emit_product(module, family, (rows, vectors), False, dtype, unit)
-    tiles.emit_transpose(module, dtype, unit)
-    for function in module.functions:
-        if not function.is_declaration:
-            # Whole registers, also where LLVM would by itself prefer narrower ones. (llvmlite's own ``add``
-            # refuses attributes that have a value.)
-            set.add(function.attributes, f'"prefer-vector-width"="{8 * unit.vector_bytes}"')
-    return module
+def _object_file(identity: tuple, emit: Callable[[], ir.Module], unit: VectorUnit) -> bytes:
+    """The object code, from disk if its checksum is right, else compiled and kept where that is possible."""
+    path = _object_path(identity, unit)
+    code = kept(path)
+    if code is None:
+        announce_compiling()
+        # Straight to machine code: passes over the module would double the time and find nothing to do.
+        code = bytes(_target_machine(unit).emit_object(llvm.parse_assembly(str(emit()))))
+        keep(path, code)
+    return code
 
 
-def _compile(dtype: Any, unit: VectorUnit) -> bytes:
-    announce_compiling()
-    machine = _target_machine(unit)
-    module = llvm.parse_assembly(str(emit_module(dtype, unit)))
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
-    builder.getModulePassManager().run(module, builder)
-    result: bytes = machine.emit_object(module)
-    return result
-
-
-def _object_path(dtype: Any, unit: VectorUnit) -> Path | None:
+def _object_path(identity: tuple, unit: VectorUnit) -> Path | None:
     directory = cache_directory()
     if directory is None:
         return None
-    digest = hashlib.sha256()
-    for name in ("emit.py", "tiles.py", "objects.py"):
-        digest.update((Path(__file__).parent / name).read_bytes())
     host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvm.llvm_version_info)
-    digest.update(repr((host, unit, np.dtype(dtype).name, os.environ.get("CHAINRULE_ISA"))).encode())
-    return directory / f"tiles-{digest.hexdigest()[:32]}.kernel"
+    key = (_sources_hash(), host, unit, identity, os.environ.get("CHAINRULE_ISA"))
+    return directory / f"tiles-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.kernel"
 
 
-def _object_file(dtype: Any, unit: VectorUnit) -> bytes:
-    """The object code, from disk if its checksum is right, else compiled and kept where that is possible."""
-    path = _object_path(dtype, unit)
-    code = kept(path)
-    if code is None:
-        code = _compile(dtype, unit)
-        keep(path, code)
-    return code
+@cache
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
