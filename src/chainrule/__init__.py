@@ -17,6 +17,7 @@ _HOMES = {
     "History": "chainrule.train",
     "manual_seed": "chainrule.nn",
     "summary": "chainrule.nn",
+    "Predictor": "chainrule.engine",
     "MLPClassifier": "chainrule.estimators",
     "MLPRegressor": "chainrule.estimators",
     "nn": "chainrule.nn",
@@ -29,6 +30,7 @@ __all__ = [
     "History",
     "MLPClassifier",
     "MLPRegressor",
+    "Predictor",
     "backprop",
     "fit",
     "functions",
@@ -41,6 +43,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from chainrule import functions, nn, optim
+    from chainrule.engine import Predictor
     from chainrule.estimators import MLPClassifier, MLPRegressor
     from chainrule.nn import manual_seed, summary
     from chainrule.textbook import backprop

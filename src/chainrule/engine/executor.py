@@ -1,6 +1,5 @@
 """The engine as an executor: owns the memory of a run, writes its schedule, and chooses the number of threads."""
 
-import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import scipy.sparse
 
 from chainrule.engine import worker
 from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
+from chainrule.engine.inference import Forward, call_type
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.schedule import Numbers, Purpose, Scheduler, assemble
 from chainrule.engine.threads import available_processors, pool
@@ -21,10 +21,8 @@ __all__ = ["EngineExecutor"]
 # A step of fewer multiply-adds than this takes less than about 60 microseconds on one thread, and waiting for
 # a second one costs more than it saves.
 MULTIPLY_ADDS_FOR_THREADS = 4_000_000
-# Rows a batch when predicting, and when a full gradient may be summed over chunks.
+# Rows a batch when a full gradient may be summed over chunks.
 CHUNK = 1024
-
-_entry_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 
 class _Batches(NamedTuple):
@@ -73,17 +71,17 @@ class EngineExecutor:
         self.buffers = buffers
         self.dtype = parameters.dtype
         self.n_threads = n_threads
+        self._forward = Forward(plan, parameters, buffers, n_threads)
         self._workspaces: dict[tuple[str, int], Workspace] = {}
         self._schedules: dict[tuple, tuple[Numbers, list[np.ndarray]]] = {}
 
     # -- workspaces and schedules ------------------------------------------------------------------
 
     def _workspace(self, role: str, capacity: int, n_threads: int, sparse: bool) -> Workspace:
-        """The arrays for learning ("run", "gradient") or predicting; the last ones, while they serve."""
-        learns = role != "predict"
+        """The arrays for a role, "run" or "gradient": the last ones, while they serve."""
         workspace = self._workspaces.get((role, n_threads))
-        if workspace is None or not workspace.serves(capacity, training=learns, sparse=sparse):
-            workspace = Workspace(self.plan, self.dtype, capacity, n_threads, training=learns, sparse=sparse)
+        if workspace is None or not workspace.serves(capacity, sparse=sparse):
+            workspace = Workspace(self.plan, self.dtype, capacity, n_threads, training=True, sparse=sparse)
             self._workspaces[role, n_threads] = workspace
             self._forget(lambda key: key[:2] == (role, n_threads))
         workspace.reset()
@@ -155,7 +153,7 @@ class EngineExecutor:
         n_threads = workspace.n_threads
         plain, watched = schedules if len(schedules) == 2 else (schedules[0], schedules[0])
         kernel = worker.play()
-        entry = _entry_type(kernel.address)
+        entry = call_type(kernel.address)
         rows_of_coefficients = batches.coefficients
         calls = []
         for thread in range(n_threads):
@@ -185,16 +183,8 @@ class EngineExecutor:
 
     def predict(self, X: Any) -> np.ndarray:
         """Raw outputs z of the network in evaluation mode."""
-        n = X.shape[0]
-        output = np.empty((n, self.plan.n_outputs), self.dtype)
-        if n == 0:
-            return output
-        batch_size = min(CHUNK, n)
-        workspace = self._workspace("predict", batch_size, 1, scipy.sparse.issparse(X))
-        record, _arrays = self._record(Examples(X, np.empty(0)), output=address(output))
-        schedule = self._schedule("predict", workspace, Purpose())
-        self._play((schedule,), workspace, record, _Batches(n, batch_size, np.arange(n)))
-        return output
+        self._forward.n_threads = self.n_threads
+        return self._forward(X if scipy.sparse.issparse(X) else np.ascontiguousarray(X, self.dtype))
 
     def loss(self, examples: Examples) -> float:
         """Weighted mean loss in evaluation mode, without penalty."""

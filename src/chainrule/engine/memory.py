@@ -85,7 +85,7 @@ class Workspace:
         sparse: bool = False,
     ) -> None:
         self.plan, self.dtype, self.capacity, self.n_threads = plan, np.dtype(dtype), capacity, n_threads
-        self.training, self.sparse = training, sparse
+        self.sparse = sparse
         self.layouts = lay_out(plan, n_threads, capacity, dtype)
         self.gathers = needs_gathering(plan, sparse)
         self.values = [self._matrix(layout) for layout in self.layouts[0 if self.gathers else 1 :]]
@@ -173,9 +173,9 @@ class Workspace:
         self.parameter_sums[:n_samples] = 0
         return moves
 
-    def serves(self, capacity: int, *, training: bool, sparse: bool) -> bool:
-        """Whether it can be used for such a run."""
-        return self.capacity >= capacity and self.training >= training and self.sparse == sparse
+    def serves(self, capacity: int, *, sparse: bool) -> bool:
+        """Whether it has room for such batches."""
+        return self.capacity >= capacity and self.sparse == sparse
 
     def reset(self) -> None:
         """Make ready for a call."""
