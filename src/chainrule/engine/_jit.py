@@ -84,7 +84,7 @@ def _double_at(address, place):
 
 
 class Kernel:
-    """A compiled function that a schedule calls: ``f(address of its arguments, address of the step's record)``.
+    """A compiled function that a schedule calls: ``f(address of arguments, address of the step's record)``.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Kernel:
         space = {
             "function": inlined(function), "integer_at": _integer_at, "double_at": _double_at, "real": real
         }  # fmt: skip
-        exec(source, space)  # noqa: S102 - names of parameters of our own functions
+        exec(source, space)
         return space["caller"]
 
     def pack(self, **values: Any) -> list[int]:

@@ -1,8 +1,8 @@
-"""How compiled code is called: every kernel takes two addresses, of its own arguments and of the step's record.
+"""How compiled code is called: a kernel takes two addresses, of its arguments and of the step's record.
 
 A step of training is a list of calls that Python writes once for a network (``schedule.py``); compiled code
-goes through the list, step after step (``worker.py``). A call's arguments, addresses mostly, never change: they
-lie in the list. What changes from step to step, the number of rows, the examples' order, the optimizer's
+goes through the list, step after step (``worker.py``). A call's arguments, addresses mostly, never change:
+they lie in the list. What changes from step to step, the number of rows, the examples' order, the optimizer's
 coefficients, lies in the step's record, which every thread has for itself.
 
 Both are rows of 64-bit words: integers and addresses as they are, real numbers as the bits of a double.

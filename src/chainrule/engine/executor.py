@@ -1,4 +1,4 @@
-"""The engine as an executor: owns the memory of a run, writes its schedule, and chooses the number of threads."""
+"""The engine as an executor: owns the memory of a run, writes its schedules, chooses how many threads."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,8 @@
 """Prediction: the forward pass through the same kernels, from one row in microseconds to millions.
 
-Rows do not depend on each other, so threads share nothing: each has memory and a schedule of its own and takes a range of
-rows. A call from Python costs little more than the products themselves, and any number of threads may call at once.
+Rows do not depend on each other, so threads share nothing: each has memory and a schedule of its own and takes
+a range of rows. A call from Python costs little more than the products, and any number of threads may call at
+once.
 """
 
 import ctypes
@@ -53,7 +54,7 @@ class Player:
         self._order = np.arange(0)
 
     def play(self, n_rows: int, inputs: tuple[int, int, int], output: int) -> None:
-        """Predict ``n_rows`` rows; addresses of X, the columns and the starts of sparse rows, and the result."""
+        """Predict ``n_rows`` rows; addresses of X, of sparse rows' columns and starts, of the result."""
         if len(self._order) < n_rows:
             self._order = np.arange(n_rows, dtype=np.int64)
             self._arguments[self._first_order] = address(self._order)

@@ -1,14 +1,16 @@
 """Who computes what: the part of each value that a thread owns.
 
 "Owner computes": a thread owns columns of a layer's value, forward and back, and with them the matching
-weights, so it computes the gradient of what it updates, and no gradient is summed across threads. Operations on
-single numbers inherit the part of what they read; layer normalisation and the loss go by rows. A value so
+weights, so it computes the gradient of what it updates, and no gradient is summed across threads. Operations
+on single numbers inherit the part of what they read; layer normalisation and the loss go by rows. A value so
 narrow that sharing it out would cost more than it saves is computed by every thread for itself, in
 memory of its own.
 
 No number is summed by two threads, so the bits of a result do not depend on how many there are.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +19,8 @@ from chainrule.plan import Operation, Plan
 
 __all__ = ["BLOCK", "Part", "ValueLayout", "blocks", "column_parts", "lay_out", "needs_gathering"]
 
-# Edges between threads are multiples of this many columns: whole vectors. Sums that are reported are kept for each
-# block of as many columns, so that they do not depend on the number of threads.
+# Edges between threads are multiples of this many columns: whole vectors. Sums that are reported are kept for
+# each block of as many columns, so that they do not depend on the number of threads.
 BLOCK = 16
 # Columns that the widest register tile spans; no thread gets less of a value that is wide enough.
 PANEL = 64
@@ -26,7 +28,8 @@ PANEL = 64
 MULTIPLY_ADDS_ALONE = 150_000
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Rows [n · part / parts, n · (part + 1) / parts) of a batch of n, columns [first, first + count)."""
 
     part: int
@@ -71,7 +74,7 @@ def column_parts(width: int, n_threads: int) -> tuple[Part, ...]:
     unit = PANEL if width >= PANEL * n_threads else BLOCK
     count = -(-width // unit)
     edges = [min(width, count * t // n_threads * unit) for t in range(n_threads + 1)]
-    return tuple(Part(0, 1, a, b - a) for a, b in zip(edges, edges[1:], strict=False))
+    return tuple(Part(0, 1, a, b - a) for a, b in pairwise(edges))
 
 
 def row_parts(width: int, n_threads: int) -> tuple[Part, ...]:
@@ -81,7 +84,7 @@ def row_parts(width: int, n_threads: int) -> tuple[Part, ...]:
 
 def needs_gathering(plan: Plan, sparse: bool) -> bool:
     """Whether the batch of X must lie together: products take rows where they are, the rest does not."""
-    return sparse or any(op.source == 0 and op.kind != "linear" or op.second == 0 for op in plan.operations)
+    return sparse or any((op.source == 0 and op.kind != "linear") or op.second == 0 for op in plan.operations)
 
 
 def lay_out(plan: Plan, n_threads: int, capacity: int, dtype: Any) -> tuple[ValueLayout, ...]:

@@ -95,8 +95,8 @@ class Workspace:
         self.deltas: list[Matrix | None] = [None, *deltas]
         self._x_tables = [aligned(capacity, np.int64) for _ in range(n_threads)]
         self.scratch = [aligned(self._scratch_size(), dtype) for _ in range(n_threads)]
-        # mean, 1/√(variance + ε) and two rows of sums for batch normalisation, means and scales of rows for layer
-        # normalisation, for each thread that has a value of its own.
+        # For batch normalisation mean, 1/√(variance + ε) and two rows of sums, for layer normalisation means
+        # and scales of rows; for each thread that has a value of its own.
         self.statistics = {
             k: [
                 aligned(4 * op.width_in if op.kind == "batch_norm" else 2 * capacity, dtype)

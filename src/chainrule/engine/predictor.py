@@ -60,8 +60,9 @@ class Predictor:
             raise ValueError(f"n_threads must be at least 1; got {n_threads}")
         plan = lower(module, "half_squared_error", n_inputs)
         state = module.state_dict()
-        arrays = (flatten(state, slots, self.dtype) for slots in (plan.parameters, plan.buffers))
-        self._forward = Forward(plan, *arrays, n_threads)
+        parameters = flatten(state, plan.parameters, self.dtype)
+        buffers = flatten(state, plan.buffers, self.dtype)
+        self._forward = Forward(plan, parameters, buffers, n_threads)
         self.n_inputs, self.n_outputs = plan.n_inputs, plan.n_outputs
 
     def __call__(self, x: Any) -> np.ndarray:

@@ -1,9 +1,9 @@
 """A step as a list of calls: the chapter's equations, written once for a network and a number of threads.
 
-A step gathers the batch, goes forward by (1) and (2), takes the loss and its slope (3), goes back by (5), and then,
-by (6) and (7), computes each gradient and updates the parameters with it. ``Scheduler`` walks the plan in this order
-and notes for every operation the calls of every thread, and what they read and write; ``assemble`` puts in where
-threads wait for each other.
+A step finds the rows of the batch, goes forward by (1) and (2), takes the loss and its slope (3), goes back
+by (5), and then, by (6) and (7), computes each gradient and updates the parameters with it. ``Scheduler``
+walks the plan in this order and notes for every operation the calls of every thread, and what they read and
+write; ``assemble`` puts in where threads wait for each other.
 """
 
 from collections.abc import Callable, Sequence
@@ -128,7 +128,7 @@ class Scheduler:
 
     def where(self, v: int, part: Part) -> dict[str, int]:
         """A part of a value, as arguments of a kernel on single numbers."""
-        return {"stride": self.layouts[v].stride, **part._asdict()}
+        return {**self.columns(v, part), "part": part.part, "parts": part.parts}
 
     def columns(self, v: int, part: Part) -> dict[str, int]:
         """A part by columns."""

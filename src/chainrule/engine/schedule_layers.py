@@ -145,7 +145,8 @@ def batch_norm_forward(s: "Scheduler", k: int, op: Operation) -> None:
             "tracked": buffer + op.batches_tracked * s.itemsize,
             "training": int(s.purpose.training),
             # Each thread keeps the averages of its own columns; where all have all columns, one of them does.
-            "tracks": int(s.purpose.tracks and (not private or t == s.keeper)), "counts": int(s.purpose.tracks and t == s.keeper),
+            "tracks": int(s.purpose.tracks and (not private or t == s.keeper)),
+            "counts": int(s.purpose.tracks and t == s.keeper),
             "epsilon": float(op.epsilon), "momentum": float(op.momentum),
         }  # fmt: skip
         reads = (
@@ -226,9 +227,10 @@ def layer_norm_backward(s: "Scheduler", k: int, op: Operation) -> None:
             **_statistics(s, k, t, names, s.memory.capacity),
             "gamma_gradient": s.gradient(op.weight), "beta_gradient": s.gradient(op.bias),
         }  # fmt: skip
-        reads = tuple(s.region(kind, v, t, part) for kind, v in (("value", op.source), ("delta", k + 1))) + (
+        reads = (
+            s.region("value", op.source, t, part), s.region("delta", k + 1, t, part),
             s.region("statistics", k + 1, t),
-        )
+        )  # fmt: skip
         writes = (s.own("gradient", op.weight, part), s.own("gradient", op.bias, part))
         return [Call(normalization.layer_norm_parameters(s.dtype), arguments, reads, writes)]
 

@@ -5,17 +5,17 @@ The weights lie as V = Wᵀ, a row an input, a column an output unit.
 
 from typing import TYPE_CHECKING
 
+from chainrule.engine import objects
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import PANEL, Part, column_parts
 from chainrule.engine.memory import address
-from chainrule.engine import objects
 from chainrule.plan import Operation
 
 if TYPE_CHECKING:
     from chainrule.engine.schedule import Scheduler
 
-# A panel of V whose rows are multiples of 1 KB apart, or that spreads over more than a second-level cache, is first
-# copied together, where as many rows of the batch read it again and again.
+# A panel of V whose rows are multiples of 1 KB apart, or that spreads over more than a second-level cache, is
+# first copied together, where as many rows of the batch read it again and again.
 BYTES_APART = 1024
 BYTES_SPREAD = 1 << 20
 ROWS_FOR_A_COPY = 24
@@ -38,7 +38,7 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
         if s.memory.values[op.source] is not None:
             reads.append(s.region("value", op.source, t))
         writes = (s.region("value", k + 1, t, part),)
-        calls = []
+        calls: list[Call] = []
         panel = PANEL if copies else max(1, part.count)
         for first in range(part.first, part.first + part.count, panel):
             count = min(panel, part.first + part.count - first)

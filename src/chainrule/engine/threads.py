@@ -1,7 +1,8 @@
 """A pool of threads that run one compiled function side by side.
 
 The engine's threads are persistent and pinned one to a processor while there are as many processors.
-They wait for work on semaphores; how they wait for each other inside a stretch of training is in ``worker.py``.
+They wait for work on semaphores; how they wait for each other inside a stretch of training is in
+``worker.py``.
 """
 
 import os

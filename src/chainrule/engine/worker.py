@@ -72,8 +72,8 @@ def play() -> Kernel:
     """Go through the batches of ``n_all`` rows; all threads call this together.
 
     ``calls`` is the address of a schedule of ``n_calls``; ``watched`` and ``n_watched`` another one, for
-    the steps that take a sample of telemetry, where ``every`` is not 0. ``progress`` is the address of all threads'
-    progress.
+    the steps that take a sample of telemetry, where ``every`` is not 0. ``progress`` is the address of the
+    progress of all threads.
     """
 
     def play_schedule(
@@ -121,7 +121,7 @@ def post() -> Kernel:
 
 @cache
 def wait_for() -> Kernel:
-    """Wait until another thread has come to place ``place`` of the step; one below 0 is of the step before."""
+    """Wait until another thread is at place ``place`` of the step; one below 0 is of the step before."""
 
     def wait_for_progress(turn, progress, place):
         wait_until(progress, turn * PLACES + place)
