@@ -1,8 +1,8 @@
 """Prediction: the forward pass through the same kernels, from one row in microseconds to millions.
 
-Rows do not depend on each other, so threads share nothing: each has memory and a schedule of its own and takes
-a range of rows. A call from Python costs little more than the products, and any number of threads may call at
-once.
+Rows do not depend on each other, so threads share nothing: each has memory and a schedule of its own and
+takes a range of rows. A call from Python costs little more than the products, and any number of threads may
+call at once.
 """
 
 import ctypes

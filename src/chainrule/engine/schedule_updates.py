@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Array(NamedTuple):
-    """One parameter array as a matrix: its offset, the value its columns belong to, its first block of sums."""
+    """A parameter array as a matrix: its offset, the value its columns belong to, its first block of sums."""
 
     offset: int
     rows: int
