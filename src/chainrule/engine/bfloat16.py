@@ -1,0 +1,161 @@
+"""Training with products of bf16 numbers: what the processor must have, and the kernels.
+
+Weights, values, deltas and moments stay in single precision, and so does every sum. Only the factors of the
+three products of a linear layer, (1), (5) and (6), are rounded while they are packed:
+
+- ``"bf16"``: to 8 bits of precision; a product's relative error is about 2⁻⁹.
+- ``"bf16x3"``: to the sum of two such numbers, three products in place of one; about 2⁻¹⁸.
+
+The kernels and their arguments are in ``bfloat16_packing.py`` and ``bfloat16_products.py``.
+"""
+
+import ctypes
+import hashlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from chainrule.engine import objects
+from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, emit_packing
+from chainrule.engine.bfloat16_products import PRODUCTS, emit_packed_product
+from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS, ProductUnit
+from chainrule.engine.objects import UNITS, TileKernel, vector_unit
+
+__all__ = ["PRECISIONS", "PackedKernels", "available", "packed_kernels"]
+
+# How many bf16 numbers stand for one number.
+PRECISIONS = {"bf16": 1, "bf16x3": 2}
+
+VECTORS = UNITS["avx512"]
+
+# Linux: tile registers are used only by processes that asked for them.
+_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
+
+
+def available() -> tuple[str, ...]:
+    """The instruction sets for bf16 that this processor and its operating system offer, the faster first.
+
+    Asks the operating system for the permission to use AMX where the processor has it.
+    """
+    if vector_unit() is not VECTORS:
+        return ()
+    features = llvm.get_host_cpu_features()
+    units = [unit for unit in PRODUCT_UNITS if all(features.get(name) for name in unit.features)]
+    return tuple(unit.name for unit in units if unit is not AMX or _system_permits_amx())
+
+
+@cache
+def _system_permits_amx() -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    words = [ctypes.c_long(word) for word in (_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA)]
+    return int(ctypes.CDLL(None).syscall(*words)) == 0
+
+
+@dataclass(frozen=True)
+class PackedKernels:
+    """The kernels of one precision, and the room that packed factors take.
+
+    Attributes
+    ----------
+    precision : {"bf16", "bf16x3"}
+    instructions : {"amx", "avx512_bf16"}
+    kernels : dict of str to TileKernel
+        ``pack_rows``, ``pack_pairs``, ``pack_transpose``, ``pack_columns``, ``product``.
+    """
+
+    precision: str
+    instructions: str
+    kernels: dict[str, TileKernel]
+
+    def __getitem__(self, name: str) -> TileKernel:
+        return self.kernels[name]
+
+    @staticmethod
+    def terms_written(n_terms: int) -> int:
+        """Terms of a packed factor, with the zeros that fill up its last block."""
+        return -(-n_terms // BLOCK) * BLOCK
+
+    def row_bytes(self, n_terms: int) -> int:
+        """From one row of a packed left factor to the next: whole cache lines, never a multiple of 1 KB."""
+        n_parts = PRECISIONS[self.precision]
+        size = n_parts * 2 * self.terms_written(n_terms)
+        return size if size % 1024 else size + n_parts * 64
+
+    def panel_bytes(self, n_terms: int) -> int:
+        """From one panel of 64 columns of a packed right factor to the next."""
+        return PRECISIONS[self.precision] * self.terms_written(n_terms) // 2 * PANEL_ROW
+
+    def left_bytes(self, n_rows: int, n_terms: int) -> int:
+        """Room for a left factor. The last tile reads rows beyond the last one; no result comes of them."""
+        return (n_rows + AMX.height - 1) * self.row_bytes(n_terms)
+
+    def right_bytes(self, n_terms: int, columns: int) -> int:
+        """Room for a right factor."""
+        return -(-columns // PANEL) * self.panel_bytes(n_terms)
+
+
+def packed_kernels(precision: str) -> PackedKernels:
+    """The kernels for this processor, compiled or loaded when first asked for.
+
+    Raises
+    ------
+    ValueError
+        If the precision is unknown, or the processor or its operating system lacks the instructions.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} here; got {precision!r}")
+    names = available()
+    if not names:
+        raise ValueError(
+            f"precision={precision!r} needs a processor with AVX512_BF16, or with AMX under Linux; "
+            f"this one ({llvm.get_host_cpu_name()}, vectors: {vector_unit().name}) offers neither"
+        )
+    return _packed_kernels(precision, names[0])
+
+
+@cache
+def _packed_kernels(precision: str, instructions: str) -> PackedKernels:
+    product_unit = next(unit for unit in PRODUCT_UNITS if unit.name == instructions)
+
+    def emit() -> ir.Module:
+        return emit_module(precision, product_unit)
+
+    engine = _engine((precision, instructions, _sources_hash()), emit)
+    kernels = {
+        name: TileKernel(name, fields, engine.get_function_address(name), engine)
+        for name, fields in (PACKING | PRODUCTS).items()
+    }
+    return PackedKernels(precision, instructions, kernels)
+
+
+def emit_module(precision: str, product_unit: ProductUnit) -> ir.Module:
+    """All the kernels of one precision."""
+    module = ir.Module(name="chainrule_bfloat16")
+    module.triple = llvm.get_default_triple()
+    emit_packing(module, PRECISIONS[precision], VECTORS)
+    tile = product_unit.emit_tile(module, PRECISIONS[precision], VECTORS)
+    emit_packed_product(module, tile, product_unit, VECTORS)
+    return module
+
+
+def _engine(identity: tuple, emit: Callable[[], ir.Module]) -> Any:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), objects._target_machine(VECTORS))
+    code = objects._object_file(identity, emit, VECTORS)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+@cache
+def _sources_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("bfloat16*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
