@@ -69,10 +69,10 @@ def _penalised_squares(dtype: Any) -> Any:
     entries, zero, one = entries_of(dtype), zero_of(dtype), np.dtype(dtype).type(1)
 
     @inlined
-    def penalised_squares(weights, gradient, stride, rows, start, n, l2, l1):
+    def penalised_squares(parameters, gradient, stride, rows, start, n, l2, l1):
         total = 0.0
         for row in range(rows):
-            w, g = entries(weights, row * stride + start, n), entries(gradient, row * stride + start, n)
+            w, g = entries(parameters, row * stride + start, n), entries(gradient, row * stride + start, n)
             for j in range(n):
                 sign = one if w[j] > zero else (-one if w[j] < zero else zero)
                 slope = np.float64(g[j] + l2 * w[j] + l1 * sign)
@@ -88,12 +88,14 @@ def squared_norms(dtype: Any) -> Kernel:
     penalised_squares = _penalised_squares(dtype)
     real, zero = np.dtype(dtype).type, zero_of(dtype)
 
-    def squared_norms_part(factor, l2, l1, weights, gradient, stride, rows, first, count, penalised, norms):
+    def squared_norms_part(
+        factor, l2, l1, parameters, gradient, stride, rows, first, count, penalised, norms
+    ):
         own_l2, own_l1 = (real(factor * l2), real(factor * l1)) if penalised else (zero, zero)
         for start in range(first, first + count, BLOCK):
             n = min(BLOCK, first + count - start)
             doubles(norms, start // BLOCK, 1)[0] = penalised_squares(
-                weights, gradient, stride, rows, start, n, own_l2, own_l1
+                parameters, gradient, stride, rows, start, n, own_l2, own_l1
             )
 
     return Kernel(squared_norms_part, (), dtype)
@@ -118,13 +120,13 @@ def clip_factor() -> Kernel:
 def parameter_sums(dtype: Any) -> Kernel:
     """‖g‖² and ‖w‖² of a parameter array ``before`` the update, ‖Δw‖² after it.
 
-    The weights before are kept in ``previous``, laid out as ``weights``.
+    The parameters before are kept in ``previous``, laid out in the same way.
     """
     entries, penalised_squares = entries_of(dtype), _penalised_squares(dtype)
     real, zero = np.dtype(dtype).type, zero_of(dtype)
 
     def parameter_sums_part(
-        sample, factor, l2, l1, before, weights, gradient, previous, stride, rows, first, count, penalised,
+        sample, factor, l2, l1, before, parameters, gradient, previous, stride, rows, first, count, penalised,
         sums, first_block, n_blocks,
     ):  # fmt: skip
         own_l2, own_l1 = (real(factor * l2), real(factor * l1)) if penalised else (zero, zero)
@@ -133,7 +135,10 @@ def parameter_sums(dtype: Any) -> Kernel:
             own = doubles(sums, (sample * n_blocks + first_block + start // BLOCK) * 3, 3)
             squares = 0.0
             for row in range(rows):
-                w, old = entries(weights, row * stride + start, n), entries(previous, row * stride + start, n)
+                w, old = (
+                    entries(parameters, row * stride + start, n),
+                    entries(previous, row * stride + start, n),
+                )
                 if before:
                     for j in range(n):
                         squares += np.float64(w[j]) * np.float64(w[j])
@@ -144,7 +149,7 @@ def parameter_sums(dtype: Any) -> Kernel:
                         squares += change * change
             if before:
                 own[GRADIENT_SQUARES] = penalised_squares(
-                    weights, gradient, stride, rows, start, n, own_l2, own_l1
+                    parameters, gradient, stride, rows, start, n, own_l2, own_l1
                 )
                 own[PARAMETER_SQUARES] = squares
             else:
