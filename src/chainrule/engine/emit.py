@@ -17,12 +17,13 @@ from llvmlite import ir
 
 from chainrule.engine.calls import place_in_step
 
-__all__ = ["POINTER", "Emitter", "Values", "VectorUnit", "constant", "internal", "kernel"]
+__all__ = ["DOUBLE", "I64", "POINTER", "Emitter", "Values", "VectorUnit", "constant", "internal", "kernel"]
 
 I1 = ir.IntType(1)
 I8 = ir.IntType(8)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
+DOUBLE = ir.DoubleType()
 POINTER = ir.PointerType()
 
 WORD_BYTES = 8
@@ -110,10 +111,17 @@ class Emitter:
         """An integer of the step's record."""
         return self.word(step, place_in_step(name))
 
-    def real_from_step(self, step: ir.Value, name: str) -> ir.Value:
-        """A real of the step's record, which keeps doubles, in the kernel's number type."""
-        value = self.word(step, place_in_step(name), ir.DoubleType())
-        return value if self.itemsize == 8 else self.builder.fptrunc(value, self.real)
+    def double_from_step(self, step: ir.Value, name: str) -> ir.Value:
+        """A real of the step's record."""
+        return self.word(step, place_in_step(name), DOUBLE)
+
+    def rounded(self, number: ir.Value) -> ir.Value:
+        """A double in the kernel's number type."""
+        return number if self.itemsize == 8 else self.builder.fptrunc(number, self.real)
+
+    def widened(self, number: ir.Value) -> ir.Value:
+        """A number of the kernel's type as a double."""
+        return number if self.itemsize == 8 else self.builder.fpext(number, DOUBLE)
 
     # -- addresses and memory ----------------------------------------------------------------------
 
@@ -132,6 +140,13 @@ class Emitter:
         row = constant(row) if isinstance(row, int) else row
         return self.at(pointer, self.builder.mul(row, stride))
 
+    def room(self, n_bytes: int) -> ir.Value:
+        """Memory of the function's own."""
+        with self.builder.goto_entry_block():
+            place = self.builder.alloca(ir.ArrayType(I8, n_bytes))
+            place.align = 64
+            return self.pointer(self.builder.ptrtoint(place, I64))
+
     def load(self, pointer: ir.Value) -> ir.Value:
         """A vector, from any address."""
         return self.builder.load(pointer, typ=self.vector, align=self.itemsize)
@@ -139,6 +154,11 @@ class Emitter:
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         """A vector, to any address."""
         self.builder.store(value, pointer, align=self.itemsize)
+
+    def prefetch(self, pointer: ir.Value) -> None:
+        """Ask for a cache line that will be changed."""
+        arguments = [pointer, *(ir.Constant(I32, number) for number in (1, 3, 1))]
+        self._intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
 
     def load_row(self, pointer: ir.Value, n_vectors: int, mask: ir.Value | None = None) -> Values:
         """Consecutive vectors; with a mask, only a part of the last one is read."""
@@ -193,6 +213,56 @@ class Emitter:
         if not self.unit.fuses:
             return self.builder.fadd(self.builder.fmul(a, b), c)
         return self._intrinsic(f"llvm.fma.{self.kind}", self.vector, [a, b, c])
+
+    # The instructions that a traced rule consists of (see ``trace.py``), each rounded as IEEE 754 says.
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a + b."""
+        return self.builder.fadd(a, b)
+
+    def subtract(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a − b."""
+        return self.builder.fsub(a, b)
+
+    def multiply(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a·b."""
+        return self.builder.fmul(a, b)
+
+    def divide(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a / b."""
+        return self.builder.fdiv(a, b)
+
+    def negate(self, a: ir.Value) -> ir.Value:
+        """−a."""
+        return self.builder.fneg(a)
+
+    def absolute(self, a: ir.Value) -> ir.Value:
+        """|a|."""
+        return self._intrinsic(f"llvm.fabs.{self.kind}", self.vector, [a])
+
+    def sqrt(self, a: ir.Value) -> ir.Value:
+        """√a."""
+        return self._intrinsic(f"llvm.sqrt.{self.kind}", self.vector, [a])
+
+    def less(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Where a < b."""
+        return self.builder.fcmp_ordered("<", a, b)
+
+    def less_equal(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Where a ≤ b."""
+        return self.builder.fcmp_ordered("<=", a, b)
+
+    def equal(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Where a = b."""
+        return self.builder.fcmp_ordered("==", a, b)
+
+    def not_equal(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Where a ≠ b, or one of them is NaN."""
+        return self.builder.fcmp_unordered("!=", a, b)
+
+    def select(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a where the condition holds, else b."""
+        return self.builder.select(condition, a, b)
 
     def _everywhere(self, number: ir.Value, kind: ir.VectorType) -> ir.Value:
         undefined = ir.Constant(kind, ir.Undefined)

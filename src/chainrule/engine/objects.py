@@ -18,12 +18,13 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from chainrule.engine import tiles
+from chainrule.engine import tiles, updates
 from chainrule.engine.calls import pack
 from chainrule.engine.emit import VectorUnit
 from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
+from chainrule.engine.trace import trace
 
-__all__ = ["UNITS", "TileKernel", "product_kernels", "vector_unit"]
+__all__ = ["UNITS", "TileKernel", "product_kernels", "update_kernels", "vector_unit"]
 
 UNITS = {
     unit.name: unit
@@ -39,7 +40,7 @@ UNITS = {
 _WITHOUT = {"avx2": ",-avx512f", "baseline": ",-avx512f,-avx2,-fma,-avx"}
 
 # What the machine code depends on besides the processor and the compiler.
-_SOURCES = ("calls.py", "emit.py", "objects.py", "tiles.py", "walks.py")
+_SOURCES = ("calls", "emit", "objects", "tiles", "trace", "updates", "walks")
 
 _lock = threading.Lock()
 
@@ -97,8 +98,8 @@ def product_kernels(dtype: Any) -> dict[str, TileKernel]:
 
 @cache
 def _product_kernels(dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
-    names = ("product", "gradient", "transpose", "copy")
-    return _kernels(names, ("products", dtype.name), lambda: emit_products(dtype, unit), unit)
+    identity = ("products", dtype.name)
+    return _kernels(tuple(tiles.FIELDS), identity, lambda: emit_products(dtype, unit), unit)
 
 
 def emit_products(dtype: Any, unit: VectorUnit) -> ir.Module:
@@ -112,6 +113,45 @@ def emit_products(dtype: Any, unit: VectorUnit) -> ir.Module:
     return module
 
 
+def update_kernels(rule: Any, variant: str, dtype: Any) -> dict[str, TileKernel]:
+    """The kernels that apply an ``UpdateRule`` of ``chainrule.optim``, by name.
+
+    Parameters
+    ----------
+    rule : UpdateRule
+    variant : str
+        One of ``updates.VARIANTS``: which penalties there may be.
+    dtype : float32 or float64
+
+    Raises
+    ------
+    TypeError
+        If the rule does something that cannot be compiled.
+    """
+    if variant not in updates.VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(updates.VARIANTS)}; got {variant!r}")
+    step = updates.Rule(trace(rule), variant)
+    with _lock:
+        return _update_kernels(step, np.dtype(dtype), vector_unit())
+
+
+@cache
+def _update_kernels(rule: updates.Rule, dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
+    # The traced rule is what is compiled: a rule that has changed, be it in a constant of another module, is
+    # another program and has other kernels.
+    names, identity = tuple(updates.FIELDS), ("updates", dtype.name, rule)
+    return _kernels(names, identity, lambda: emit_updates(rule, dtype, unit), unit)
+
+
+def emit_updates(rule: updates.Rule, dtype: Any, unit: VectorUnit) -> ir.Module:
+    """The kernels of one optimizer's rule."""
+    module = ir.Module(name="chainrule")
+    module.triple = llvm.get_default_triple()
+    updates.emit_gradient_update(module, rule, dtype, unit)
+    updates.emit_update(module, rule, dtype, unit)
+    return module
+
+
 # -- compiling and keeping -------------------------------------------------------------------------
 
 
@@ -122,10 +162,8 @@ def _kernels(
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(unit))
     engine.add_object_file(llvm.ObjectFileRef.from_data(_object_file(identity, emit, unit)))
     engine.finalize_object()
-    return {
-        name: TileKernel(name, tiles.FIELDS[name], engine.get_function_address(name), engine)
-        for name in names
-    }
+    fields = {**tiles.FIELDS, **updates.FIELDS}
+    return {name: TileKernel(name, fields[name], engine.get_function_address(name), engine) for name in names}
 
 
 def _target_machine(unit: VectorUnit) -> Any:
@@ -161,5 +199,5 @@ def _object_path(identity: tuple, unit: VectorUnit) -> Path | None:
 def _sources_hash() -> str:
     digest = hashlib.sha256()
     for name in _SOURCES:
-        digest.update((Path(__file__).parent / name).read_bytes())
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()

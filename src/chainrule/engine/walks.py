@@ -30,6 +30,16 @@ class Group:
     vectors: int
     masked: bool
 
+    @property
+    def name(self) -> str:
+        """Part of the symbols of functions for this kind of group."""
+        return f"{self.vectors}.masked" if self.masked else str(self.vectors)
+
+    def mask(self, e: Emitter, columns: ir.Value) -> ir.Value | None:
+        """The lanes of the last vector that are there, of a group with so many columns; None for all."""
+        whole = (self.vectors - 1) * e.lanes
+        return e.mask(e.builder.sub(columns, constant(whole))) if self.masked else None
+
     def fewest(self, lanes: int) -> int:
         """The group serves where at least so many columns are left."""
         return (self.vectors - 1) * lanes + 1 if self.masked else self.vectors * lanes
@@ -73,6 +83,10 @@ class Panel:
         offset = self.e.builder.mul(self.first, constant(self.e.itemsize))
         return self.e.at(self.e.pointer(self.words[field]), offset)
 
+    def row(self, field: str, stride: str, row: ir.Value) -> ir.Value:
+        """Pointer to the group's first number in a row of the matrix with this address and stride."""
+        return self.e.at_row(self.column(field), self.words[stride], row)
+
     def load(self, pointer: ir.Value) -> list[ir.Value]:
         """The group's vectors in one row."""
         return self.e.load_row(pointer, self.group.vectors, self.mask)
@@ -115,14 +129,10 @@ def _emit_group(
     unit: VectorUnit,
     down: Callable[[Panel], None],
 ) -> ir.Function:
-    symbol = f"{name}.{group.vectors}{'.masked' if group.masked else ''}"
-    e = internal(module, symbol, [POINTER, POINTER, I64], dtype, unit)
+    e = internal(module, f"{name}.{group.name}", [POINTER, POINTER, I64], dtype, unit)
     arguments, step, first = e.function.args
     words = {field: e.word(arguments, place) for place, field in enumerate(fields)}
-    mask = None
-    if group.masked:
-        whole = constant((group.vectors - 1) * e.lanes)
-        mask = e.mask(e.builder.sub(e.builder.sub(words["columns"], first), whole))
+    mask = group.mask(e, e.builder.sub(words["columns"], first))
     down(Panel(e, words, step, group, first, mask))
     e.builder.ret_void()
     return e.function
