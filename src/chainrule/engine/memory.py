@@ -116,7 +116,9 @@ class Workspace:
         starts = np.cumsum([0, *(op.width_out for op in linear)])
         self.penalty_at = {op.weight: int(start) for op, start in zip(linear, starts, strict=False)}
         self.progress = aligned(n_threads * CACHE_LINE // 8, np.int64)
-        self.operation_sums = self.parameter_sums = self.previous = np.empty(0)
+        self.operation_sums = np.empty((0, int(self.operation_blocks[-1]), 5))
+        self.parameter_sums = np.empty((0, self.n_parameter_blocks, 3))
+        self.previous = np.empty(0, dtype)
         self._gradient: np.ndarray | None = None
         self._norms: np.ndarray | None = None
 

@@ -90,7 +90,7 @@ def _update(s: "Scheduler", array: Array, part: Part) -> Call:
 def _matrix(s: "Scheduler", array: Array, part: Part) -> dict[str, int]:
     """An array of parameters and its gradient, as arguments."""
     return {
-        "weights": s.parameter(array.offset), "gradient": s.gradient(array.offset),
+        "parameters": s.parameter(array.offset), "gradient": s.gradient(array.offset),
         "stride": array.width, "rows": array.rows, "first": part.first, "count": part.count,
         "penalised": int(array.penalised),
     }  # fmt: skip
