@@ -22,12 +22,14 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from chainrule.engine import objects
-from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, emit_packing
-from chainrule.engine.bfloat16_products import PRODUCTS, emit_packed_product
-from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS, ProductUnit
+from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, Fields, emit_packing
+from chainrule.engine.bfloat16_products import PRODUCTS, UPDATES, emit_packed_product, emit_packed_update
+from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS
 from chainrule.engine.objects import UNITS, TileKernel, vector_unit
+from chainrule.engine.trace import trace
+from chainrule.engine.updates import VARIANTS, Rule
 
-__all__ = ["PRECISIONS", "PackedKernels", "available", "packed_kernels"]
+__all__ = ["PRECISIONS", "PackedKernels", "available", "packed_kernels", "packed_update"]
 
 # How many bf16 numbers stand for one number.
 PRECISIONS = {"bf16": 1, "bf16x3": 2}
@@ -46,7 +48,7 @@ def available() -> tuple[str, ...]:
     if vector_unit() is not VECTORS:
         return ()
     features = llvm.get_host_cpu_features()
-    units = [unit for unit in PRODUCT_UNITS if all(features.get(name) for name in unit.features)]
+    units = [unit for unit in PRODUCT_UNITS.values() if all(features.get(name) for name in unit.features)]
     return tuple(unit.name for unit in units if unit is not AMX or _system_permits_amx())
 
 
@@ -109,6 +111,25 @@ def packed_kernels(precision: str) -> PackedKernels:
     ValueError
         If the precision is unknown, or the processor or its operating system lacks the instructions.
     """
+    return _packed_kernels(precision, _instructions(precision))
+
+
+def packed_update(precision: str, rule: Any, variant: str) -> TileKernel:
+    """``gradient_update`` for an optimizer's rule and one of the ``updates.VARIANTS``.
+
+    Raises
+    ------
+    ValueError
+        As ``packed_kernels``, or if the variant is unknown.
+    TypeError
+        If the rule does something that cannot be compiled.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
+    return _packed_update(precision, _instructions(precision), Rule(trace(rule), variant))
+
+
+def _instructions(precision: str) -> str:
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} here; got {precision!r}")
     names = available()
@@ -117,40 +138,46 @@ def packed_kernels(precision: str) -> PackedKernels:
             f"precision={precision!r} needs a processor with AVX512_BF16, or with AMX under Linux; "
             f"this one ({llvm.get_host_cpu_name()}, vectors: {vector_unit().name}) offers neither"
         )
-    return _packed_kernels(precision, names[0])
+    return names[0]
 
 
 @cache
 def _packed_kernels(precision: str, instructions: str) -> PackedKernels:
-    product_unit = next(unit for unit in PRODUCT_UNITS if unit.name == instructions)
-
-    def emit() -> ir.Module:
-        return emit_module(precision, product_unit)
-
-    engine = _engine((precision, instructions, _sources_hash()), emit)
-    kernels = {
-        name: TileKernel(name, fields, engine.get_function_address(name), engine)
-        for name, fields in (PACKING | PRODUCTS).items()
-    }
+    identity = (precision, instructions)
+    kernels = _compiled(PACKING | PRODUCTS, identity, lambda: emit_module(precision, instructions))
     return PackedKernels(precision, instructions, kernels)
 
 
-def emit_module(precision: str, product_unit: ProductUnit) -> ir.Module:
-    """All the kernels of one precision."""
+@cache
+def _packed_update(precision: str, instructions: str, rule: Rule) -> TileKernel:
+    identity = (precision, instructions, rule)
+    kernels = _compiled(UPDATES, identity, lambda: emit_module(precision, instructions, rule))
+    return kernels["gradient_update"]
+
+
+def emit_module(precision: str, instructions: str, rule: Rule | None = None) -> ir.Module:
+    """The kernels of one precision; with an optimizer's rule, the one that applies it."""
     module = ir.Module(name="chainrule_bfloat16")
     module.triple = llvm.get_default_triple()
-    emit_packing(module, PRECISIONS[precision], VECTORS)
-    tile = product_unit.emit_tile(module, PRECISIONS[precision], VECTORS)
+    product_unit, n_parts = PRODUCT_UNITS[instructions], PRECISIONS[precision]
+    tile = product_unit.emit_tile(module, n_parts, VECTORS)
+    if rule is not None:
+        emit_packed_update(module, rule, tile, product_unit, VECTORS)
+        return module
+    emit_packing(module, n_parts, VECTORS)
     emit_packed_product(module, tile, product_unit, VECTORS)
     return module
 
 
-def _engine(identity: tuple, emit: Callable[[], ir.Module]) -> Any:
+def _compiled(fields: Fields, identity: tuple, emit: Callable[[], ir.Module]) -> dict[str, TileKernel]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), objects._target_machine(VECTORS))
-    code = objects._object_file(identity, emit, VECTORS)
+    code = objects._object_file((*identity, _sources_hash()), emit, VECTORS)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return engine
+    return {
+        name: TileKernel(name, names, engine.get_function_address(name), engine)
+        for name, names in fields.items()
+    }
 
 
 @cache

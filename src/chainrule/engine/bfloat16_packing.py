@@ -32,13 +32,26 @@ from llvmlite import ir
 from chainrule.engine.emit import I32, Emitter, Values, VectorUnit, constant, kernel
 from chainrule.engine.tiles import _transposed
 
-__all__ = ["BLOCK", "PACKING", "PANEL", "PANEL_ROW", "BFloatType", "at_column", "block_end", "emit_packing"]
+__all__ = [
+    "BLOCK",
+    "PACKING",
+    "PANEL",
+    "PANEL_ROW",
+    "BFloatType",
+    "Fields",
+    "at_column",
+    "block_end",
+    "emit_packing",
+]
 
 BLOCK = 32  # terms
 PANEL = 64  # columns
 PANEL_ROW = 4 * PANEL  # bytes of the words of one pair of terms
 
-PACKING = {
+# Names of the arguments of each kernel, in order: addresses, and strides and offsets in bytes.
+Fields = dict[str, tuple[str, ...]]
+
+PACKING: Fields = {
     "pack_rows": (
         "left", "left_offset", "n_terms", "n_written", "target", "target_stride", "share", "shares"
     ),

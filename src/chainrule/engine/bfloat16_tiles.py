@@ -225,4 +225,4 @@ AMX = ProductUnit(
 )
 
 # In the order of preference.
-PRODUCT_UNITS = (AMX, AVX512_BF16)
+PRODUCT_UNITS = {unit.name: unit for unit in (AMX, AVX512_BF16)}
