@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import zeros
 from chainrule.functions import get_activation, get_loss
 from chainrule.nn import Module
 
@@ -280,7 +281,7 @@ def lower(module: Module, loss: Any, n_inputs: int | None = None) -> Plan:
 
 def flatten(arrays: Mapping[str, np.ndarray], slots: tuple[Slot, ...], dtype: Any) -> np.ndarray:
     """Pack named arrays into one new flat vector of ``dtype``, in the order of ``slots``."""
-    vector = np.empty(sum(slot.size for slot in slots), dtype=dtype)
+    vector = zeros(sum(slot.size for slot in slots), dtype)
     for slot in slots:
         slot.view(vector)[...] = arrays[slot.name]
     return vector

@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import CACHE_LINE, zeros
 from chainrule.engine.layout import ValueLayout, blocks, lay_out, needs_gathering
 from chainrule.plan import Plan
 
 __all__ = ["Matrix", "Workspace", "address", "aligned"]
-
-CACHE_LINE = 64
 
 
 def address(array: np.ndarray | None) -> int:
@@ -18,11 +17,8 @@ def address(array: np.ndarray | None) -> int:
 
 
 def aligned(size: int, dtype: Any) -> np.ndarray:
-    """Zeros that begin on a cache line, so that results do not depend on where memory happens to lie."""
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(size * itemsize + CACHE_LINE, dtype=np.uint8)
-    offset = -raw.ctypes.data % CACHE_LINE
-    return raw[offset : offset + size * itemsize].view(dtype)
+    """Zeros for the engine's own use: all of its arrays come from here."""
+    return zeros(size, dtype)
 
 
 class Matrix:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import zeros
 from chainrule.engine import EngineExecutor
 from chainrule.engine.threads import available_processors
 from chainrule.execution import Examples, Executor, Instructions, Penalty, Report
@@ -53,7 +54,7 @@ class Trainer:
     _stretch: int = field(default=16, init=False)
 
     def __post_init__(self) -> None:
-        self.state = np.zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
+        self.state = zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
 
     @property
     def steps_per_epoch(self) -> int:
