@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from chainrule.engine import worker
+from chainrule.engine import bfloat16, worker
 from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
 from chainrule.engine.inference import Forward, call_type
 from chainrule.engine.memory import Workspace, address, aligned
@@ -48,16 +48,28 @@ class EngineExecutor:
         Threads to use; by default one for small networks, else as many as there are processors. The
         bits of the result do not depend on it.
 
+    precision : {"full", "bf16", "bf16x3"}
+        What the factors of the matrix products of training are rounded to, where a layer is large enough to
+        gain from it: nothing, bf16 numbers, or sums of two of them. Everything else, every sum and every
+        prediction included, stays in single precision.
+
     Raises
     ------
     TypeError
         If the vectors are neither float32 nor float64.
+    ValueError
+        If the precision is unknown, the processor lacks its instructions, or the vectors are float64.
     """
 
     name = "engine"
 
     def __init__(
-        self, plan: Plan, parameters: np.ndarray, buffers: np.ndarray, n_threads: int | None = None
+        self,
+        plan: Plan,
+        parameters: np.ndarray,
+        buffers: np.ndarray,
+        n_threads: int | None = None,
+        precision: str = "full",
     ) -> None:
         if parameters.dtype not in (np.float32, np.float64) or buffers.dtype != parameters.dtype:
             raise TypeError(
@@ -66,7 +78,12 @@ class EngineExecutor:
             )
         if n_threads is not None and n_threads < 1:
             raise ValueError(f"n_threads must be at least 1; got {n_threads}")
+        if precision != "full":
+            bfloat16.packed_kernels(precision)  # raises where there are none
+            if parameters.dtype != np.float32:
+                raise ValueError(f"precision={precision!r} needs float32 parameters; got {parameters.dtype}")
         self.plan = plan
+        self.precision = precision
         self.parameters = parameters
         self.buffers = buffers
         self.dtype = parameters.dtype
@@ -81,7 +98,10 @@ class EngineExecutor:
         """The arrays for a role, "run" or "gradient": the last ones, while they serve."""
         workspace = self._workspaces.get((role, n_threads))
         if workspace is None or not workspace.serves(capacity, sparse=sparse):
-            workspace = Workspace(self.plan, self.dtype, capacity, n_threads, training=True, sparse=sparse)
+            workspace = Workspace(
+                self.plan, self.dtype, capacity, n_threads,
+                training=True, sparse=sparse, precision=self.precision,
+            )  # fmt: skip
             self._workspaces[role, n_threads] = workspace
             self._forget(lambda key: key[:2] == (role, n_threads))
         workspace.reset()
@@ -205,7 +225,9 @@ class EngineExecutor:
         batch_size = n if whole else min(CHUNK, n)
         total = float(n if examples.weights is None else examples.weights.sum(dtype=np.float64))
         sparse = scipy.sparse.issparse(examples.X)
-        purpose = Purpose(learns=True, training=training, classes=examples.y.dtype.kind == "i")
+        purpose = Purpose(
+            learns=True, training=training, classes=examples.y.dtype.kind == "i", precision=self.precision
+        )
         gradient = np.zeros(self.plan.n_parameters, self.dtype)
         loss = 0.0
         with self._threads(batch_size) as n_threads:
@@ -248,7 +270,7 @@ class EngineExecutor:
             learns=True, training=True, tracks=True, classes=examples.y.dtype.kind == "i",
             per_example=penalty.per_example, rule=instructions.rule,
             variant="l1" if penalty.l1 else "l2" if penalty.l2 else "none",
-            decay_all=instructions.decay_all, clips=instructions.clip_norm > 0,
+            precision=self.precision, decay_all=instructions.decay_all, clips=instructions.clip_norm > 0,
         )  # fmt: skip
         with self._threads(batches.batch_size) as n_threads:
             return self._run(examples, instructions, purpose, batches, n_threads)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import CACHE_LINE, zeros
-from chainrule.engine.layout import ValueLayout, blocks, lay_out, needs_gathering
+from chainrule.engine import bfloat16
+from chainrule.engine.layout import PANEL, ValueLayout, blocks, lay_out, needs_gathering
 from chainrule.plan import Plan
 
 __all__ = ["Matrix", "Workspace", "address", "aligned"]
@@ -79,6 +80,7 @@ class Workspace:
         *,
         training: bool,
         sparse: bool = False,
+        precision: str = "full",
     ) -> None:
         self.plan, self.dtype, self.capacity, self.n_threads = plan, np.dtype(dtype), capacity, n_threads
         self.sparse = sparse
@@ -91,6 +93,7 @@ class Workspace:
         self.deltas: list[Matrix | None] = [None, *deltas]
         self._x_tables = [aligned(capacity, np.int64) for _ in range(n_threads)]
         self.scratch = [aligned(self._scratch_size(), dtype) for _ in range(n_threads)]
+        self.packed = [self._room_for_packing(precision) for _ in range(n_threads)]
         # For batch normalisation mean, 1/√(variance + ε) and two rows of sums, for layer normalisation means
         # and scales of rows; for each thread that has a value of its own.
         self.statistics = {
@@ -125,6 +128,16 @@ class Workspace:
         """Room for a panel of a right factor: as many terms as a layer has inputs or outputs."""
         terms = max(max(op.width_in, op.width_out) for op in self.plan.operations)
         return 64 * max(terms, self.capacity)
+
+    def _room_for_packing(self, precision: str) -> tuple[np.ndarray, np.ndarray]:
+        """Room for a left and a right factor of bf16 numbers, as large as any layer's."""
+        if precision == "full":
+            return np.empty(0, np.uint8), np.empty(0, np.uint8)
+        kernels, n = bfloat16.packed_kernels(precision), self.capacity
+        widest = max(self.plan.widths)
+        left = max(kernels.left_bytes(n, widest), kernels.left_bytes(widest, n))
+        right = max(kernels.right_bytes(widest, PANEL), kernels.right_bytes(n, widest))
+        return aligned(left, np.uint8), aligned(right, np.uint8)
 
     def x_table(self, thread: int) -> int:
         """Where the addresses of the batch's rows begin."""

@@ -52,6 +52,8 @@ class Purpose(NamedTuple):
         Without one the gradient is stored and that is all.
     variant : str
         Which penalties there are: "none", "l2", or "l1" (with or without l2).
+    precision : str
+        "full", or what the factors of products are rounded to.
     decay_all, clips, watches : bool
         Decoupled decay of every parameter; a limit on the gradient's norm; telemetry.
     """
@@ -63,6 +65,7 @@ class Purpose(NamedTuple):
     per_example: bool = False
     rule: Any = None
     variant: str = "none"
+    precision: str = "full"
     decay_all: bool = False
     clips: bool = False
     watches: bool = False

@@ -5,7 +5,7 @@ The weights lie as V = Wᵀ, a row an input, a column an output unit.
 
 from typing import TYPE_CHECKING
 
-from chainrule.engine import objects
+from chainrule.engine import objects, schedule_bfloat16
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import PANEL, Part, column_parts
 from chainrule.engine.memory import address
@@ -31,6 +31,7 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
     stride = op.width_out * s.itemsize
     spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
     copies = spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
+    packs = schedule_bfloat16.serves(s, k, op)
 
     def product(t: int) -> list[Call]:
         part = s.part(k + 1, t)
@@ -38,6 +39,8 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
         if s.memory.values[op.source] is not None:
             reads.append(s.region("value", op.source, t))
         writes = (s.region("value", k + 1, t, part),)
+        if packs:
+            return schedule_bfloat16.forward_calls(s, k, op, t, tuple(reads), writes)
         calls: list[Call] = []
         panel = PANEL if copies else max(1, part.count)
         for first in range(part.first, part.first + part.count, panel):
@@ -80,9 +83,12 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
     below = s.layouts[op.source]
     stride, compact = op.width_out * s.itemsize, PANEL * s.itemsize
     kernels = objects.product_kernels(s.dtype)
+    packs = schedule_bfloat16.serves(s, k, op)
 
     def product(t: int) -> list[Call]:
         part = below.parts[t] if below.private else column_parts(below.width, s.n_threads)[t]
+        if packs:
+            return schedule_bfloat16.backward_calls(s, k, op, t, part, accumulate)
         scratch = address(s.memory.scratch[t])
         calls = []
         for first in range(part.first, part.first + part.count, PANEL):
@@ -115,7 +121,7 @@ def gradient_and_update(s: "Scheduler", k: int, op: Operation) -> None:
         inputs, part = _own_weights(s, k, op, t)
         calls = []
         if part.count and inputs[0] < inputs[1]:
-            calls.append(_weight_gradient(s, k, op, t, inputs, part))
+            calls += _weight_gradient(s, k, op, t, inputs, part)
         part = s.owned(k + 1, t)
         if op.bias >= 0 and part.count:
             calls.append(_bias_gradient(s, k, op, t, part))
@@ -140,11 +146,13 @@ def _own_weights(s: "Scheduler", k: int, op: Operation, t: int) -> tuple[tuple[i
 
 def _weight_gradient(
     s: "Scheduler", k: int, op: Operation, t: int, inputs: tuple[int, int], part: Part
-) -> Call:
+) -> list[Call]:
     weights = _weights(op, inputs, part)
     reads = [s.region("delta", k + 1, t, part)]
     if s.memory.values[op.source] is not None:
         reads.append(s.region("value", op.source, t, Part(0, 1, inputs[0], inputs[1] - inputs[0])))
+    if schedule_bfloat16.serves(s, k, op):
+        return schedule_bfloat16.gradient_calls(s, k, op, t, part, tuple(reads), weights)
     stride = op.width_out * s.itemsize
     offset = op.weight + inputs[0] * op.width_out + part.first
     arguments = {
@@ -155,13 +163,13 @@ def _weight_gradient(
     if s.purpose.stores_gradient:
         arguments |= {"result": s.gradient(offset), "result_stride": stride}
         stored = weights._replace(array=("gradient", op.weight))
-        return Call(objects.product_kernels(s.dtype)["gradient"], arguments, tuple(reads), (stored,))
+        return [Call(objects.product_kernels(s.dtype)["gradient"], arguments, tuple(reads), (stored,))]
     arguments |= {
         **s.moments(offset), "stride": stride, "decays": 1, "penalised": int(s.purpose.variant != "none"),
         "penalties": s.penalties(op.weight, part),
     }  # fmt: skip
     kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
-    return Call(kernel, arguments, tuple(reads), (weights,))
+    return [Call(kernel, arguments, tuple(reads), (weights,))]
 
 
 def _bias_gradient(s: "Scheduler", k: int, op: Operation, t: int, part: Part) -> Call:
