@@ -106,7 +106,7 @@ def widths(unit, dtype):
 def test_a_product_and_nothing_else_is_written(unit, dtype, what):
     rng = np.random.default_rng(0)
     kernels = objects._product_kernels(dtype, unit)
-    for n_rows in (0, 1, 2, 3, 6, 8, 13):
+    for n_rows in (0, 1, 2, 3, 6, 8, 13, 25):
         for columns in widths(unit, dtype):
             for n_terms in (0, 1, 3, 4, 9):
                 a = rng.normal(size=(n_rows, n_terms + 3)).astype(dtype)
@@ -128,7 +128,7 @@ def test_a_product_and_nothing_else_is_written(unit, dtype, what):
 def test_a_gradient_and_nothing_else_is_written(unit, dtype):
     rng = np.random.default_rng(0)
     kernels = objects._product_kernels(dtype, unit)
-    for n_inputs in (0, 1, 2, 3, 6, 8, 13):
+    for n_inputs in (0, 1, 2, 3, 6, 8, 13, 25):
         for columns in widths(unit, dtype):
             for n_rows in (0, 1, 3, 4, 9):
                 a = rng.normal(size=(n_rows, n_inputs + 3)).astype(dtype)
@@ -254,7 +254,8 @@ TARGETS = {
     "baseline": ("x86_64-unknown-linux-gnu", "x86-64"),
 }
 MULTIPLIES = re.compile(r"\s(vfn?m(add|sub)\w*p[sd]|v?mulp[sd]|fmla)\s")
-SPILLS = re.compile(r"([xyz]mm\d+.*\(%rsp\)|\(%rsp\).*[xyz]mm\d+|\s(ldr|str|ldp|stp)\s+q.*\[sp)")
+# A vector is stored on the stack; one that never changes, a mask, may be read from there.
+SPILLS = re.compile(r"[xyz]mm\d+, \S*\(%rsp\)|\s(str|stp)\s+q.*\[sp")
 
 
 def assembly(module, unit):
@@ -286,5 +287,7 @@ def test_no_accumulator_leaves_the_registers(unit, dtype):
     """No vector goes to the stack inside a loop of products."""
     loops = list(loops_of_products(assembly(objects.emit_products(np.dtype(dtype), unit), unit)))
     products = {sum(map(bool, map(MULTIPLIES.search, loop))) for loop in loops}
-    assert products >= {4 * rows * vectors for rows in unit.heights for vectors in range(1, unit.tile[1] + 1)}
+    assert products >= {
+        4 * rows * group.vectors for group in groups(unit) for rows in group.heights(unit) if not group.masked
+    }
     assert not [line for loop in loops for line in loop if SPILLS.search(line)]

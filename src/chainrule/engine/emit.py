@@ -43,8 +43,8 @@ class VectorUnit:
     vector_bytes : int
         Size of a vector register.
     tile : tuple of int
-        Rows and vectors of a register tile: rows × vectors accumulators, with room left for one row of the
-        right factor and a broadcast number.
+        Rows and vectors of the largest register tile: rows × vectors accumulators, with room left for one row
+        of the right factor and a broadcast number.
     fuses : bool
         Whether a·b + c is one instruction, rounded once.
     masks : bool
@@ -56,11 +56,6 @@ class VectorUnit:
     tile: tuple[int, int]
     fuses: bool = True
     masks: bool = False
-
-    @property
-    def heights(self) -> list[int]:
-        """Heights of tiles, tallest first; any number of rows is a sum of them."""
-        return [rows for rows in (6, 4, 2, 1) if rows <= self.tile[0]]
 
     def lanes(self, dtype: Any) -> int:
         """Numbers in a vector."""
@@ -156,7 +151,7 @@ class Emitter:
         self.builder.store(value, pointer, align=self.itemsize)
 
     def prefetch(self, pointer: ir.Value) -> None:
-        """Ask for a cache line that will be changed."""
+        """Ask for a cache line that will be read and written."""
         arguments = [pointer, *(ir.Constant(I32, number) for number in (1, 3, 1))]
         self._intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
 

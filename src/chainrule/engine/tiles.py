@@ -73,7 +73,7 @@ def emit_product(module: ir.Module, dtype: Any, unit: VectorUnit) -> None:
             sums = sum_of_products(panel, height, words["n_terms"], _rows_of(panel, left, row, height))
             _finish(panel, row, sums)
 
-        down_the_rows(e, first, last, tile)
+        down_the_rows(panel, first, last, tile)
 
     emit_over_columns(module, "product", FIELDS["product"], dtype, unit, down)
 
@@ -91,7 +91,7 @@ def emit_gradient(module: ir.Module, dtype: Any, unit: VectorUnit) -> None:
             for i, values in enumerate(sums):
                 panel.store(values, e.at_row(result, words["result_stride"], e.builder.add(row, constant(i))))
 
-        down_the_rows(e, constant(0), words["rows"], tile)
+        down_the_rows(panel, constant(0), words["rows"], tile)
 
     emit_over_columns(module, "gradient", FIELDS["gradient"], dtype, unit, down)
 
@@ -126,14 +126,18 @@ def columns_of(panel: Panel, row: ir.Value) -> Left:
     return numbers
 
 
-def sum_of_products(panel: Panel, height: int, n_terms: ir.Value, left: Left) -> list[Values]:
-    """The tile Σ_k left(k)(i) B[k, :], four terms a turn, then one a turn for the rest."""
+def sum_of_products(
+    panel: Panel, height: int, n_terms: ir.Value, left: Left, ahead: Callable[[ir.Value], None] | None = None
+) -> list[Values]:
+    """The tile Σ_k left(k)(i) B[k, :], four terms a turn, then one a turn for the rest.
+
+    ``ahead(i)`` is emitted to run once for each row of the tile, evenly spread over the sum.
+    """
     e, vectors = panel.e, panel.group.vectors
     carried: Values = [e.splat(0.0)] * (height * vectors) + [panel.column("right")]
-    k: ir.Value = constant(0)
-    for terms in (UNROLL, 1):
 
-        def turn(k: ir.Value, values: Values, terms: int = terms) -> Values:
+    def terms_until(stop: ir.Value, terms: int, k: ir.Value, carried: Values) -> tuple[ir.Value, Values]:
+        def turn(k: ir.Value, values: Values) -> Values:
             *tile, pointer = values
             for u in range(terms):
                 right = panel.load(pointer)
@@ -145,7 +149,22 @@ def sum_of_products(panel: Panel, height: int, n_terms: ir.Value, left: Left) ->
                 pointer = e.at(pointer, panel.words["right_stride"])
             return [*tile, pointer]
 
-        k, carried = e.loop(k, e.builder.sub(n_terms, constant(terms - 1)), terms, turn, carried)
+        return e.loop(k, e.builder.sub(stop, constant(terms - 1)), terms, turn, carried)
+
+    def part(i: ir.Value, values: Values) -> Values:
+        *carried, k = values
+        if ahead is not None:
+            ahead(i)
+        stop = e.builder.mul(n_terms, e.builder.add(i, constant(1)))
+        k, carried = terms_until(e.builder.udiv(stop, constant(height)), UNROLL, k, carried)
+        return [*carried, k]
+
+    k: ir.Value = constant(0)
+    if ahead is None:
+        k, carried = terms_until(n_terms, UNROLL, k, carried)
+    else:
+        _, (*carried, k) = e.loop(constant(0), constant(height), 1, part, [*carried, k])
+    _, carried = terms_until(n_terms, 1, k, carried)
     return [carried[i * vectors : (i + 1) * vectors] for i in range(height)]
 
 

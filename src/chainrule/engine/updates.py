@@ -34,6 +34,11 @@ FIELDS = {
     ),
 }  # fmt: skip
 
+CACHE_LINE = 64
+
+# Rows that are stored together where they are stored in part.
+BLOCK = 8
+
 STATE = ("weights", "first", "second")
 
 
@@ -52,6 +57,12 @@ class Rule:
     variant: str
 
     @property
+    def written(self) -> list[int]:
+        """Which of ``STATE`` the rule changes; some rules have no second moment."""
+        results = (self.program.instructions[place] for place in self.program.results)
+        return [field for field, result in enumerate(results) if result != ("input", field)]
+
+    @property
     def n_sums(self) -> int:
         """How many sums over the parameters the penalty consists of: Σw², and Σ|w|."""
         return VARIANTS.index(self.variant)
@@ -65,27 +76,27 @@ def emit_gradient_update(module: ir.Module, rule: Rule, dtype: Any, unit: Vector
         step = _Step(panel, rule)
         n_rows = e.from_step(panel.step, "n_rows")
         row_bytes = panel.group.vectors * e.unit.vector_bytes
-        slopes = e.room(e.unit.tile[0] * row_bytes)
+        tallest = panel.group.heights(e.unit)[0]
+        slopes = e.room(tallest * row_bytes)
 
         def tile(row: ir.Value, height: int) -> None:
-            if PREFETCH:
-                for field in STATE:
-                    place = panel.row(field, "stride", row)
-                    for _ in range(height):
-                        for line in range(0, row_bytes, 64):
-                            e.prefetch(e.at(place, line))
-                        place = e.at(place, panel.words["stride"])
-            for i, sums in enumerate(sum_of_products(panel, height, n_rows, columns_of(panel, row))):
+            def ahead(i: ir.Value) -> None:
+                """Ask for what the step will change in row i: no processor foresees rows far apart."""
+                for field in rule.written:
+                    place = panel.row(STATE[field], "stride", e.builder.add(row, i))
+                    for line in range(0, row_bytes, CACHE_LINE):
+                        e.prefetch(e.at(place, line))
+
+            left = columns_of(panel, row)
+            tile = sum_of_products(panel, height, n_rows, left, ahead if height == tallest else None)
+            for i, sums in enumerate(tile):
                 e.store_row(sums, e.at(slopes, i * row_bytes))
             step.take(row, constant(height), slopes, constant(row_bytes))
 
-        down_the_rows(e, constant(0), panel.words["rows"], tile)
+        down_the_rows(panel, constant(0), panel.words["rows"], tile)
         step.report_penalties()
 
     emit_over_columns(module, "gradient_update", FIELDS["gradient_update"], dtype, unit, down)
-
-
-PREFETCH = False
 
 
 def emit_update(module: ir.Module, rule: Rule, dtype: Any, unit: VectorUnit) -> None:
@@ -182,38 +193,101 @@ def _emit_step(outer: Panel, rule: Rule, clips: bool) -> ir.Function:
     kinds = [*[POINTER] * 4, *[I64] * 7, POINTER, *reals]
     name = f"{outer.e.function.name}.step"
     e = internal(outer.e.function.module, name, kinds, outer.e.dtype, outer.e.unit)
-    places, (stride, slopes_stride, n_rows) = e.function.args[:4], e.function.args[4:7]
-    coefficients, decays, penalised, columns, sums = e.function.args[7:12]
-    factors = [e.broadcast(number) for number in e.function.args[12:]]
-    panel = Panel(e, {}, e.function.args[0], outer.group, constant(0), outer.group.mask(e, columns))
-    inputs = [*[None] * 4, *_load_coefficients(e, e.pointer(coefficients), decays)]
-    settled = rule.program.settle(e, inputs)
-    active = e.builder.icmp_unsigned("!=", penalised, constant(0))
-
-    def turn(_: ir.Value, carried: Values) -> Values:
-        places, sums = carried[:4], carried[4:]
-        *state, slopes = (panel.load(place) for place in places)
-        if rule.n_sums:
-            strengths = factors[: rule.n_sums]
-            penalised = [*slopes, *sums]
-            penalised = e.when(active, lambda: _penalise(e, state[0], slopes, strengths, sums), penalised)
-            slopes, sums = penalised[: len(slopes)], penalised[len(slopes) :]
-        if clips:
-            slopes = [e.multiply(slope, factors[-1]) for slope in slopes]
-        new = [
-            rule.program.run(e, [*numbers, *inputs[4:]], settled)
-            for numbers in zip(*state, slopes, strict=True)
-        ]
-        for place, values in zip(places, zip(*new, strict=True), strict=False):
-            panel.store(list(values), place)
-        return [*(e.at(place, stride) for place in places[:3]), e.at(places[3], slopes_stride), *sums]
-
-    sums_at = _sums(panel, rule, sums)
-    _, carried = e.loop(constant(0), n_rows, 1, turn, [*places, *(e.load(place) for place in sums_at)])
-    for value, place in zip(carried[4:], sums_at, strict=True):
+    panel = Panel(e, {}, e.function.args[0], outer.group, constant(0), None)
+    rows = _Rows(panel, rule, clips)
+    sums = _sums(panel, rule, e.function.args[11])
+    before = [*e.function.args[:4], *(e.load(place) for place in sums)]
+    after = rows.in_blocks(before) if outer.group.masked else rows.one_by_one(before)
+    for value, place in zip(after[4:], sums, strict=True):
         e.store(value, place)
     e.builder.ret_void()
     return e.function
+
+
+class _Rows:
+    """The body of that function.
+
+    What goes from row to row, ``carried``, is where its parameters, moments and slopes are, and the sums.
+    """
+
+    def __init__(self, panel: Panel, rule: Rule, clips: bool) -> None:
+        e = panel.e
+        self.panel, self.rule, self.clips = panel, rule, clips
+        self.stride, self.slopes_stride, self.n_rows, coefficients, decays, penalised, columns = (
+            e.function.args[4:11]
+        )
+        panel.mask = panel.group.mask(e, columns)
+        self.factors = [e.broadcast(number) for number in e.function.args[12:]]
+        self.penalised = e.builder.icmp_unsigned("!=", penalised, constant(0))
+        self.coefficients = _load_coefficients(e, e.pointer(coefficients), decays)
+        self.settled = rule.program.settle(e, [None] * 4 + self.coefficients)
+
+    def one_by_one(self, carried: Values) -> Values:
+        """Each row is stored when it is done."""
+        e = self.panel.e
+
+        def turn(_: ir.Value, carried: Values) -> Values:
+            new, sums = self._changed(carried)
+            for field, values in new.items():
+                self.panel.store(values, carried[field])
+            return [*self._next(carried[:4]), *sums]
+
+        return e.loop(constant(0), self.n_rows, 1, turn, carried)[1]
+
+    def in_blocks(self, carried: Values) -> Values:
+        """Some rows are stored together once all of them are done.
+
+        A processor takes a vector that is stored in part for one that is stored whole; where rows lie closer
+        together than that, it would have each row wait for the one before.
+        """
+        e, panel = self.panel.e, self.panel
+        row_bytes = panel.group.vectors * e.unit.vector_bytes
+        rooms = {field: e.room(BLOCK * row_bytes) for field in self.rule.written}
+
+        def block(first: ir.Value, carried: Values) -> Values:
+            left = e.builder.sub(self.n_rows, first)
+            full = e.builder.icmp_signed("<", constant(BLOCK), left)
+            n = e.builder.select(full, constant(BLOCK), left)
+
+            def turn(row: ir.Value, carried: Values) -> Values:
+                new, sums = self._changed(carried)
+                for field, values in new.items():
+                    e.store_row(values, e.at_row(rooms[field], constant(row_bytes), row))
+                return [*self._next(carried[:4]), *sums]
+
+            def store(row: ir.Value, _: Values) -> None:
+                for field, room in rooms.items():
+                    values = e.load_row(e.at_row(room, constant(row_bytes), row), panel.group.vectors)
+                    panel.store(values, e.at_row(carried[field], self.stride, row))
+
+            _, following = e.loop(constant(0), n, 1, turn, carried)
+            e.loop(constant(0), n, 1, store)
+            return following
+
+        return e.loop(constant(0), self.n_rows, BLOCK, block, carried)[1]
+
+    def _next(self, places: Values) -> Values:
+        e = self.panel.e
+        return [*(e.at(place, self.stride) for place in places[:3]), e.at(places[3], self.slopes_stride)]
+
+    def _changed(self, carried: Values) -> tuple[dict[int, Values], Values]:
+        """What the rule changes of a row, by its place in ``STATE``; and the sums."""
+        e, rule = self.panel.e, self.rule
+        weights, first, second, slopes = (self.panel.load(place) for place in carried[:4])
+        sums = carried[4:]
+        if rule.n_sums:
+            strengths = self.factors[: rule.n_sums]
+            changed = e.when(
+                self.penalised, lambda: _penalise(e, weights, slopes, strengths, sums), [*slopes, *sums]
+            )
+            slopes, sums = changed[: len(slopes)], changed[len(slopes) :]
+        if self.clips:
+            slopes = [e.multiply(slope, self.factors[-1]) for slope in slopes]
+        new = [
+            rule.program.run(e, [*numbers, *self.coefficients], self.settled)
+            for numbers in zip(weights, first, second, slopes, strict=True)
+        ]
+        return {field: [numbers[field] for numbers in new] for field in rule.written}, sums
 
 
 def _penalise(e: Emitter, weights: Values, slopes: Values, strengths: Values, sums: Values) -> Values:

@@ -40,6 +40,14 @@ class Group:
         whole = (self.vectors - 1) * e.lanes
         return e.mask(e.builder.sub(columns, constant(whole))) if self.masked else None
 
+    def heights(self, unit: VectorUnit) -> list[int]:
+        """Heights of its tiles, tallest first; any number of rows is a sum of them.
+
+        A tile of one vector is taller: its sums must be as many as the processor has under way at once.
+        """
+        tallest = unit.tile[0] + 2 if self.vectors == 1 else unit.tile[0]
+        return [tallest, *(rows for rows in (4, 2, 1) if rows < tallest)]
+
     def fewest(self, lanes: int) -> int:
         """The group serves where at least so many columns are left."""
         return (self.vectors - 1) * lanes + 1 if self.masked else self.vectors * lanes
@@ -138,15 +146,16 @@ def _emit_group(
     return e.function
 
 
-def down_the_rows(e: Emitter, first: ir.Value, last: ir.Value, tile: Callable[[ir.Value, int], None]) -> None:
+def down_the_rows(
+    panel: Panel, first: ir.Value, last: ir.Value, tile: Callable[[ir.Value, int], None]
+) -> None:
     """Emit ``tile(row, height)`` for rows [first, last): the tallest as long as they fit, then lower ones.
 
     Where two rows would be left over after tiles of six, the last eight are two tiles of four: a tile of two
     reads as many numbers of the right factor as a tall one and computes a third with them.
     """
-    heights = e.unit.heights
-    row = first
-    for height in heights:
+    e, row = panel.e, first
+    for height in panel.group.heights(e.unit):
         until = e.builder.sub(last, constant(height - 1))
         if height == 6:
             left_over = e.builder.urem(e.builder.sub(last, first), constant(6))
