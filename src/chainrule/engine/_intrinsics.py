@@ -11,7 +11,6 @@ __all__ = [
     "add_atomically",
     "array_at",
     "call_address",
-    "call_kernel",
     "cpu_pause",
     "flush_denormals",
     "futex_wait",
@@ -165,22 +164,6 @@ def restore_denormals(typing_context, state):
         return context.get_dummy_value()
 
     return types.void(types.uint32), codegen
-
-
-@intrinsic
-def call_kernel(typing_context, address, integers, reals):
-    """Call a ``Kernel`` at an address with a tuple of integers, then a tuple of reals; it returns a real."""
-    real = reals.dtype
-    signature = real(types.intp, integers, reals)
-
-    def codegen(context, builder, signature, args):
-        real_type = context.get_value_type(real)
-        arguments = cgutils.unpack_tuple(builder, args[1]) + cgutils.unpack_tuple(builder, args[2])
-        function_type = ir.FunctionType(real_type, [argument.type for argument in arguments])
-        function = builder.inttoptr(args[0], function_type.as_pointer())
-        return builder.call(function, arguments)
-
-    return signature, codegen
 
 
 @intrinsic

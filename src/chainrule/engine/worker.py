@@ -19,7 +19,7 @@ from chainrule.engine._intrinsics import (
 )
 from chainrule.engine._jit import Kernel, inlined
 from chainrule.engine.calls import WORDS, place_in_step
-from chainrule.engine.views import integers
+from chainrule.engine.parts import integers
 
 __all__ = ["play", "post", "wait_for"]
 
@@ -81,7 +81,7 @@ def play() -> Kernel:
         first_order, first_coefficients, coefficient_bytes, progress, thread, n_threads,
     ):  # fmt: skip
         control = flush_denormals()
-        record = integers(step, STEP_WORDS)
+        record = integers(step, 0, STEP_WORDS)
         n_samples = 0
         for turn in range((n_all + batch_size - 1) // batch_size):
             start = turn * batch_size
@@ -102,7 +102,7 @@ def play() -> Kernel:
             n_samples += watching
             call = watched if watching else calls
             for _ in range(n_watched if watching else n_calls):
-                call_address(integers(call, 1)[0], (call + 8, step))
+                call_address(integers(call, 0, 1)[0], (call + 8, step))
                 call += 8 * WORDS
         restore_denormals(control)
 
