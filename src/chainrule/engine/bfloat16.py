@@ -27,7 +27,7 @@ from chainrule.engine.bfloat16_products import PRODUCTS, UPDATES, emit_packed_pr
 from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS
 from chainrule.engine.objects import UNITS, TileKernel, vector_unit
 from chainrule.engine.trace import trace
-from chainrule.engine.updates import VARIANTS, Rule
+from chainrule.engine.steps import VARIANTS, Rule
 
 __all__ = ["PRECISIONS", "PackedKernels", "available", "packed_kernels", "packed_update"]
 

@@ -8,7 +8,7 @@ from llvmlite import ir
 from chainrule.engine.bfloat16_packing import PANEL_ROW, Fields, at_column
 from chainrule.engine.bfloat16_tiles import ProductUnit
 from chainrule.engine.emit import Values, VectorUnit, constant
-from chainrule.engine.updates import Rule, _Step
+from chainrule.engine.steps import Rule, Step
 from chainrule.engine.walks import Panel, emit_over_columns
 
 __all__ = ["PRODUCTS", "UPDATES", "emit_packed_product", "emit_packed_update"]
@@ -75,7 +75,7 @@ def emit_packed_update(
     """The weight gradient (6), and instead of storing it one step of the optimizer's rule."""
 
     def down(panel: Panel) -> None:
-        step = _Step(panel, rule)
+        step = Step(panel, rule)
 
         def finish(row: ir.Value, rows: ir.Value, sums: ir.Value) -> None:
             step.take(row, rows, sums, constant(PANEL_ROW))

@@ -11,7 +11,7 @@ from chainrule.engine import bfloat16, worker
 from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
 from chainrule.engine.inference import Forward, call_type
 from chainrule.engine.memory import Workspace, address, aligned
-from chainrule.engine.schedule import Numbers, Purpose, Scheduler, assemble
+from chainrule.engine.schedule import Numbers, Purpose, Schedule, write_schedule
 from chainrule.engine.threads import available_processors, pool
 from chainrule.execution import Examples, Instructions, Penalty, Report, mean_loss
 from chainrule.plan import Plan
@@ -90,7 +90,7 @@ class EngineExecutor:
         self.n_threads = n_threads
         self._forward = Forward(plan, parameters, buffers, n_threads)
         self._workspaces: dict[tuple[str, int], Workspace] = {}
-        self._schedules: dict[tuple, tuple[Numbers, list[np.ndarray]]] = {}
+        self._schedules: dict[tuple, tuple[Numbers, Schedule]] = {}
 
     # -- workspaces and schedules ------------------------------------------------------------------
 
@@ -113,17 +113,16 @@ class EngineExecutor:
 
     def _schedule(
         self, role: str, workspace: Workspace, purpose: Purpose, state: np.ndarray | None = None
-    ) -> list[np.ndarray]:
-        """Each thread's list of calls; written when first needed."""
+    ) -> Schedule:
+        """What each thread plays; written when first needed."""
         moments = (0, 0) if state is None else (address(state[0]), address(state[1]))
         numbers = Numbers(address(self.parameters), address(self.buffers), *moments)
         key = (role, workspace.n_threads, purpose)
-        known, schedule = self._schedules.get(key, (None, []))
-        if known != numbers:
-            phases = Scheduler(self.plan, workspace, numbers, purpose).write()
-            schedule = assemble(phases, address(workspace.progress))
-            self._schedules[key] = numbers, schedule
-        return schedule
+        known = self._schedules.get(key)
+        if known is None or known[0] != numbers:
+            known = numbers, write_schedule(self.plan, workspace, numbers, purpose)
+            self._schedules[key] = known
+        return known[1]
 
     def _threads_for(self, n_rows: int) -> int:
         """Threads for a step of ``n_rows``: what was asked for, else by the size of the work."""
@@ -167,11 +166,11 @@ class EngineExecutor:
 
     @staticmethod
     def _play(
-        schedules: tuple[list[np.ndarray], ...], workspace: Workspace, record: np.ndarray, batches: _Batches
+        schedules: tuple[Schedule, ...], workspace: Workspace, record: np.ndarray, batches: _Batches
     ) -> None:
         """Play a schedule (or two: that of steps with telemetry) on its threads, or on this one."""
         n_threads = workspace.n_threads
-        plain, watched = schedules if len(schedules) == 2 else (schedules[0], schedules[0])
+        plain, watched = schedules[0], schedules[-1]
         kernel = worker.play()
         entry = call_type(kernel.address)
         rows_of_coefficients = batches.coefficients
@@ -180,8 +179,10 @@ class EngineExecutor:
             own = aligned(len(record), np.int64)
             own[:] = record
             arguments = kernel.pack(
-                calls=address(plain[thread]), n_calls=len(plain[thread]),
-                watched=address(watched[thread]), n_watched=len(watched[thread]),
+                opening=address(plain.opening[thread]), n_opening=len(plain.opening[thread]),
+                calls=address(plain.step[thread]), n_calls=len(plain.step[thread]),
+                watched=address(watched.step[thread]), n_watched=len(watched.step[thread]),
+                closing=address(plain.closing[thread]), n_closing=len(plain.closing[thread]),
                 n_all=batches.n, batch_size=batches.batch_size, first_step=batches.first_step,
                 every=batches.every, first_order=address(batches.order),
                 first_coefficients=address(rows_of_coefficients),
@@ -286,6 +287,9 @@ class EngineExecutor:
         workspace = self._workspace("run", batches.batch_size, n_threads, scipy.sparse.issparse(examples.X))
         steps = np.arange(batches.first_step, batches.first_step + -(-batches.n // batches.batch_size))
         sampled = steps[steps % batches.every == 0] if batches.every else steps[:0]
+        # Where every step goes straight into the update, and threads would write side by side.
+        packs = n_threads > 1 and not purpose.clips and not batches.every and self.precision == "full"
+        purpose = purpose._replace(packs=packs)
         schedules = [self._schedule("run", workspace, purpose, instructions.state)]
         if len(sampled):
             if workspace.make_room_for_samples(len(sampled)):

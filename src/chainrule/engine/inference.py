@@ -43,8 +43,8 @@ class Player:
         self._entry = call_type(kernel.address)
         self._arguments = np.array(
             kernel.pack(
-                calls=address(self._schedule), n_calls=len(self._schedule), watched=0, n_watched=0,
-                n_all=0, batch_size=capacity, first_step=0, every=0, first_order=0, first_coefficients=0,
+                opening=0, n_opening=0, calls=address(self._schedule), n_calls=len(self._schedule),
+                watched=0, n_watched=0, closing=0, n_closing=0, n_all=0, batch_size=capacity, first_step=0, every=0, first_order=0, first_coefficients=0,
                 coefficient_bytes=0, progress=0, thread=0, n_threads=1,
             ), np.int64,
         )  # fmt: skip

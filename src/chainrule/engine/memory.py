@@ -6,8 +6,11 @@ import numpy as np
 
 from chainrule.arrays import CACHE_LINE, zeros
 from chainrule.engine import bfloat16
-from chainrule.engine.layout import PANEL, ValueLayout, blocks, lay_out, needs_gathering
-from chainrule.plan import Plan
+from chainrule.engine.layout import PANEL, ValueLayout, blocks, lay_out, needs_gathering, padded
+from chainrule.plan import Operation, Plan
+
+# Progress of a thread that has not begun: less than anyone waits for.
+BEFORE_THE_FIRST_STEP = -(1 << 20)
 
 __all__ = ["Matrix", "Workspace", "address", "aligned"]
 
@@ -118,6 +121,7 @@ class Workspace:
         self.operation_sums = np.empty((0, int(self.operation_blocks[-1]), 5))
         self.parameter_sums = np.empty((0, self.n_parameter_blocks, 3))
         self.previous = np.empty(0, dtype)
+        self._own_weights: dict[tuple[int, int], list[np.ndarray]] = {}
         self._gradient: np.ndarray | None = None
         self._norms: np.ndarray | None = None
 
@@ -138,6 +142,15 @@ class Workspace:
         left = max(kernels.left_bytes(n, widest), kernels.left_bytes(widest, n))
         right = max(kernels.right_bytes(widest, PANEL), kernels.right_bytes(n, widest))
         return aligned(left, np.uint8), aligned(right, np.uint8)
+
+    def own_weights(self, op: Operation, thread: int, count: int) -> tuple[int, int, int, int]:
+        """Addresses of a thread's own columns of a layer's weights and moments, and their stride in bytes."""
+        stride = padded(count, self.dtype.itemsize)
+        key = (op.weight, thread)
+        if key not in self._own_weights:
+            self._own_weights[key] = [aligned(op.width_in * stride, self.dtype) for _ in range(3)]
+        first, second, third = (address(array) for array in self._own_weights[key])
+        return first, second, third, stride * self.dtype.itemsize
 
     def x_table(self, thread: int) -> int:
         """Where the addresses of the batch's rows begin."""
@@ -193,3 +206,4 @@ class Workspace:
         self.loss[:] = 0
         self.penalties[:] = 0
         self.progress[:] = 0
+        self.progress[:: CACHE_LINE // 8] = BEFORE_THE_FIRST_STEP

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine import kernels, rows, worker
+from chainrule.engine import kernels, rows, weights, worker
 from chainrule.engine.calls import WORDS
 from chainrule.engine.dependencies import Access, Call, waits
 from chainrule.engine.layout import Part, column_parts, row_parts
@@ -21,7 +21,7 @@ from chainrule.engine.schedule_updates import update_everything, watch_values
 from chainrule.functions import get_loss
 from chainrule.plan import Plan
 
-__all__ = ["Numbers", "Purpose", "Scheduler", "assemble"]
+__all__ = ["Numbers", "Purpose", "Schedule", "Scheduler", "assemble", "write_schedule"]
 
 
 class Numbers(NamedTuple):
@@ -54,6 +54,8 @@ class Purpose(NamedTuple):
         Which penalties there are: "none", "l2", or "l1" (with or without l2).
     precision : str
         "full", or what the factors of products are rounded to.
+    packs : bool
+        Whether each thread's weights are copied together for the run.
     decay_all, clips, watches : bool
         Decoupled decay of every parameter; a limit on the gradient's norm; telemetry.
     """
@@ -66,6 +68,7 @@ class Purpose(NamedTuple):
     rule: Any = None
     variant: str = "none"
     precision: str = "full"
+    packs: bool = False
     decay_all: bool = False
     clips: bool = False
     watches: bool = False
@@ -263,6 +266,32 @@ class Scheduler:
             return [Call(rows.sum_losses(self.dtype), arguments, (self.region("losses", last, t),))]
 
         self.phase(sum_losses)
+
+
+class Schedule(NamedTuple):
+    """What each thread plays: before the first step, in every step, and after the last."""
+
+    opening: list[np.ndarray]
+    step: list[np.ndarray]
+    closing: list[np.ndarray]
+
+
+def write_schedule(plan: Plan, workspace: Workspace, numbers: Numbers, purpose: Purpose) -> Schedule:
+    """The schedule of a plan for a purpose."""
+    scheduler = Scheduler(plan, workspace, numbers, purpose)
+    step = assemble(scheduler.write(), address(workspace.progress))
+    threads = range(workspace.n_threads)
+    return Schedule(
+        [words_of(weights.opening(scheduler, thread)) for thread in threads],
+        step,
+        [words_of(weights.closing(scheduler, thread)) for thread in threads],
+    )
+
+
+def words_of(calls: Sequence[Call]) -> np.ndarray:
+    """Calls as rows of words."""
+    words = [_words(call.kernel, call.arguments) for call in calls]
+    return np.array(words, dtype=np.int64).reshape(-1, WORDS)
 
 
 def assemble(phases: Sequence[Sequence[Sequence[Call]]], progress: int) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from chainrule.engine import objects, schedule_bfloat16
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import PANEL, Part, column_parts
 from chainrule.engine.memory import address
+from chainrule.engine.weights import piece_of, pieces
 from chainrule.plan import Operation
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _weights(op: Operation, inputs: tuple[int, int], part: Part) -> Access:
 
 def forward(s: "Scheduler", k: int, op: Operation) -> None:
     """Z = H V + b, equation (1), on own columns."""
-    stride = op.width_out * s.itemsize
+    stride = pieces(s, k, op)[0].stride
     spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
     copies = spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
     packs = schedule_bfloat16.serves(s, k, op)
@@ -45,7 +46,8 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
         panel = PANEL if copies else max(1, part.count)
         for first in range(part.first, part.first + part.count, panel):
             count = min(panel, part.first + part.count - first)
-            right, right_stride = s.parameter(op.weight) + first * s.itemsize, stride
+            right = piece_of(s, k, op, Part(0, 1, first, count)).weights
+            right_stride = stride
             if copies:
                 right, right_stride = _copied(s, t, calls, (right, stride), op.width_in, count)
             arguments = {
@@ -81,7 +83,7 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
         return
     accumulate = s.accumulates(op.source)
     below = s.layouts[op.source]
-    stride, compact = op.width_out * s.itemsize, PANEL * s.itemsize
+    compact = PANEL * s.itemsize
     kernels = objects.product_kernels(s.dtype)
     packs = schedule_bfloat16.serves(s, k, op)
 
@@ -95,10 +97,6 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
             count = min(PANEL, part.first + part.count - first)
             own = Part(0, 1, first, count)
             inputs = Access(("parameters", op.weight), (first, first + count), (0, op.width_out))
-            transpose = {
-                "source": s.parameter(op.weight) + first * stride, "source_stride": stride,
-                "rows": count, "columns": op.width_out, "target": scratch, "target_stride": compact,
-            }  # fmt: skip
             product = {
                 "left": s.rows_of_delta(k + 1, t), "left_offset": 0, "n_terms": op.width_out,
                 "right": scratch, "right_stride": compact,
@@ -106,7 +104,13 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
                 "result_stride": below.stride * s.itemsize, "columns": count,
                 "row": 0, "adds": accumulate, "share": 0, "shares": 1,
             }  # fmt: skip
-            calls.append(Call(kernels["transpose"], transpose, (inputs,)))
+            for piece in pieces(s, k, op):
+                transpose = {
+                    "source": piece.weights + first * piece.stride, "source_stride": piece.stride,
+                    "rows": count, "columns": piece.part.count,
+                    "target": scratch + piece.part.first * compact, "target_stride": compact,
+                }  # fmt: skip
+                calls.append(Call(kernels["transpose"], transpose, (inputs,)))
             reads, writes = (s.region("delta", k + 1, t),), (s.region("delta", op.source, t, own),)
             calls.append(Call(kernels["product"], product, reads, writes))
         return calls
@@ -153,20 +157,20 @@ def _weight_gradient(
         reads.append(s.region("value", op.source, t, Part(0, 1, inputs[0], inputs[1] - inputs[0])))
     if schedule_bfloat16.serves(s, k, op):
         return schedule_bfloat16.gradient_calls(s, k, op, t, part, tuple(reads), weights)
-    stride = op.width_out * s.itemsize
-    offset = op.weight + inputs[0] * op.width_out + part.first
+    piece = piece_of(s, k, op, part)
     arguments = {
         "left": s.rows_of(op.source, t), "left_offset": inputs[0] * s.itemsize, "rows": inputs[1] - inputs[0],
         "right": s.delta(k + 1, t) + part.first * s.itemsize,
         "right_stride": s.layouts[k + 1].stride * s.itemsize, "columns": part.count,
     }  # fmt: skip
     if s.purpose.stores_gradient:
-        arguments |= {"result": s.gradient(offset), "result_stride": stride}
+        offset = op.weight + inputs[0] * op.width_out + part.first
+        arguments |= {"result": s.gradient(offset), "result_stride": op.width_out * s.itemsize}
         stored = weights._replace(array=("gradient", op.weight))
         return [Call(objects.product_kernels(s.dtype)["gradient"], arguments, tuple(reads), (stored,))]
     arguments |= {
-        **s.moments(offset), "stride": stride, "decays": 1, "penalised": int(s.purpose.variant != "none"),
-        "penalties": s.penalties(op.weight, part),
+        **piece.moved(inputs[0] * piece.stride).addresses(),
+        "decays": 1, "penalised": int(s.purpose.variant != "none"), "penalties": s.penalties(op.weight, part),
     }  # fmt: skip
     kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
     return [Call(kernel, arguments, tuple(reads), (weights,))]

@@ -17,7 +17,7 @@ from chainrule.engine._intrinsics import (
     restore_denormals,
     store_atomically,
 )
-from chainrule.engine._jit import Kernel, inlined
+from chainrule.engine._jit import Kernel, device, inlined
 from chainrule.engine.calls import WORDS, place_in_step
 from chainrule.engine.parts import integers
 
@@ -67,31 +67,49 @@ def wait_until(progress, place):
         seen = load_atomically(progress)
 
 
+@inlined
+def meet(progress, thread, n_threads, place):
+    """Wait until all threads are at a place."""
+    go_to(progress + thread * CACHE_LINE, place)
+    for other in range(n_threads):
+        wait_until(progress + other * CACHE_LINE, place)
+
+
+@device
+def play_calls(call, n_calls, step):
+    """One call after the other."""
+    for _ in range(n_calls):
+        call_address(integers(call, 0, 1)[0], (call + 8, step))
+        call += 8 * WORDS
+
+
 @cache
 def play() -> Kernel:
     """Go through the batches of ``n_all`` rows; all threads call this together.
 
     ``calls`` is the address of a schedule of ``n_calls``; ``watched`` and ``n_watched`` another one, for
-    the steps that take a sample of telemetry, where ``every`` is not 0. ``progress`` is the address of the
+    the steps that take a sample of telemetry, where ``every`` is not 0. ``opening`` and ``closing`` are played
+    once, before the first step and after the last. ``progress`` is the address of the
     progress of all threads.
     """
 
     def play_schedule(
-        step, calls, n_calls, watched, n_watched, n_all, batch_size, first_step, every,
+        step, opening, n_opening, calls, n_calls, watched, n_watched, closing, n_closing, n_all, batch_size, first_step, every,
         first_order, first_coefficients, coefficient_bytes, progress, thread, n_threads,
     ):  # fmt: skip
         control = flush_denormals()
         record = integers(step, 0, STEP_WORDS)
         n_samples = 0
+        play_calls(opening, n_opening, step)
+        if n_threads > 1:  # what others copied in the opening is there from now on
+            meet(progress, thread, n_threads, 0)
         for turn in range((n_all + batch_size - 1) // batch_size):
             start = turn * batch_size
             number = first_step + turn
             watching = every > 0 and number % every == 0
             if n_threads > 1 and every > 0 and (watching or (number - 1) % every == 0):
                 # From one schedule to another: what to wait for does not reach across.
-                go_to(progress + thread * CACHE_LINE, turn * PLACES)
-                for other in range(n_threads):
-                    wait_until(progress + other * CACHE_LINE, turn * PLACES)
+                meet(progress, thread, n_threads, turn * PLACES)
             record[N_ROWS] = min(batch_size, n_all - start)
             record[START] = start
             record[ORDER] = first_order + start * 8
@@ -100,10 +118,11 @@ def play() -> Kernel:
             record[SAMPLE] = n_samples if watching else -1
             record[COEFFICIENTS] = first_coefficients + turn * coefficient_bytes
             n_samples += watching
-            call = watched if watching else calls
-            for _ in range(n_watched if watching else n_calls):
-                call_address(integers(call, 0, 1)[0], (call + 8, step))
-                call += 8 * WORDS
+            if watching:
+                play_calls(watched, n_watched, step)
+            else:
+                play_calls(calls, n_calls, step)
+        play_calls(closing, n_closing, step)
         restore_denormals(control)
 
     return Kernel(play_schedule, ("play",))
