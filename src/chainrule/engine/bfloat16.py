@@ -26,8 +26,8 @@ from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, 
 from chainrule.engine.bfloat16_products import PRODUCTS, UPDATES, emit_packed_product, emit_packed_update
 from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS
 from chainrule.engine.objects import UNITS, TileKernel, vector_unit
-from chainrule.engine.trace import trace
 from chainrule.engine.steps import VARIANTS, Rule
+from chainrule.engine.trace import trace
 
 __all__ = ["PRECISIONS", "PackedKernels", "available", "packed_kernels", "packed_update"]
 

@@ -41,13 +41,9 @@ class Player:
         self._record = aligned(len(STEP + STEP_REALS), np.int64)
         kernel = worker.play()
         self._entry = call_type(kernel.address)
-        self._arguments = np.array(
-            kernel.pack(
-                opening=0, n_opening=0, calls=address(self._schedule), n_calls=len(self._schedule),
-                watched=0, n_watched=0, closing=0, n_closing=0, n_all=0, batch_size=capacity, first_step=0, every=0, first_order=0, first_coefficients=0,
-                coefficient_bytes=0, progress=0, thread=0, n_threads=1,
-            ), np.int64,
-        )  # fmt: skip
+        calls = {"calls": address(self._schedule), "n_calls": len(self._schedule)}
+        arguments = dict.fromkeys(kernel.fields, 0) | calls | {"batch_size": capacity, "n_threads": 1}
+        self._arguments = np.array(kernel.pack(**arguments), np.int64)
         self._n_all, self._first_order = (kernel.fields.index(name) for name in ("n_all", "first_order"))
         self._places = [place_in_step(n) for n in ("X", "sparse_columns", "sparse_starts", "output")]
         self._addresses = address(self._arguments), address(self._record)

@@ -1,7 +1,7 @@
 """The calls of a linear layer whose products are of bf16 numbers: the factors are packed first.
 
-The calls are those of ``schedule_linear.py``; weights, values, deltas and moments stay as they are. A thread packs
-for itself what it reads, into memory of its own, so there is nothing more to wait for.
+The calls are those of ``schedule_linear.py``; weights, values, deltas and moments stay as they are. A thread
+packs for itself what it reads, into memory of its own, so there is nothing more to wait for.
 """
 
 from typing import TYPE_CHECKING

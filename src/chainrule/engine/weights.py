@@ -1,9 +1,9 @@
 """Where a layer's weights and their moments lie while a schedule is played.
 
-In the flat vector a row of V = Wᵀ is as long as the layer is wide. Two threads that own neighbouring columns then write
-to neighbouring cache lines, row after row, and processors fetch ahead of what is asked for: they would pull lines out
-of each other's caches all the time. So for a run of several threads each one's columns are copied together, used
-from there, and copied back at the end: some tens of microseconds in a tenth of a second.
+In the flat vector a row of V = Wᵀ is as long as the layer is wide. Two threads that own neighbouring columns then
+write to neighbouring cache lines, row after row, and processors fetch ahead of what is asked for: they would
+pull lines out of each other's caches all the time. So for a run of several threads each one's columns are copied
+together, used from there, and copied back at the end: about a tenth of a millisecond in a tenth of a second.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,7 +75,7 @@ def piece_of(s: "Scheduler", k: int, op: Operation, part: Part) -> Piece:
     """Columns of V that one thread owns."""
     for piece in pieces(s, k, op):
         offset = part.first - piece.part.first
-        if 0 <= offset and part.first + part.count <= piece.part.first + piece.part.count:
+        if offset >= 0 and part.first + part.count <= piece.part.first + piece.part.count:
             return piece.moved(offset * s.itemsize)._replace(part=part)
     raise AssertionError(f"columns {part} of operation {k} lie in several pieces")
 
