@@ -1,9 +1,10 @@
 """Where a layer's weights and their moments lie while a schedule is played.
 
-In the flat vector a row of V = Wᵀ is as long as the layer is wide. Two threads that own neighbouring columns then
-write to neighbouring cache lines, row after row, and processors fetch ahead of what is asked for: they would
-pull lines out of each other's caches all the time. So for a run of several threads each one's columns are copied
-together, used from there, and copied back at the end: about a tenth of a millisecond in a tenth of a second.
+In the flat vector a row of V = Wᵀ is as long as the layer is wide. Two threads that own neighbouring columns
+then write to neighbouring cache lines, row after row, and processors fetch ahead of what is asked for: they
+would pull lines out of each other's caches all the time. So for a run of several threads each one's columns
+are copied together, used from there, and copied back at the end: about a tenth of a millisecond in a tenth of
+a second.
 """
 
 from typing import TYPE_CHECKING, NamedTuple

@@ -88,13 +88,15 @@ def play() -> Kernel:
     """Go through the batches of ``n_all`` rows; all threads call this together.
 
     ``calls`` is the address of a schedule of ``n_calls``; ``watched`` and ``n_watched`` another one, for
-    the steps that take a sample of telemetry, where ``every`` is not 0. ``opening`` and ``closing`` are played
-    once, before the first step and after the last. ``progress`` is the address of the progress of all threads.
+    the steps that take a sample of telemetry, where ``every`` is not 0. ``opening`` and ``closing`` are
+    played once, before the first step and after the last. ``progress`` is the address of all threads'
+    progress.
     """
 
     def play_schedule(
         step, opening, n_opening, calls, n_calls, watched, n_watched, closing, n_closing,
-        n_all, batch_size, first_step, every, first_order, first_coefficients, coefficient_bytes, progress, thread, n_threads,
+        n_all, batch_size, first_step, every, first_order, first_coefficients, coefficient_bytes,
+        progress, thread, n_threads,
     ):  # fmt: skip
         control = flush_denormals()
         record = integers(step, 0, STEP_WORDS)
