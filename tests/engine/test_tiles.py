@@ -128,7 +128,7 @@ def test_a_product_and_nothing_else_is_written(unit, dtype, what):
 def test_a_gradient_and_nothing_else_is_written(unit, dtype):
     rng = np.random.default_rng(0)
     kernels = objects._product_kernels(dtype, unit)
-    for n_inputs in (0, 1, 2, 3, 6, 8, 13, 25):
+    for n_inputs in (0, 1, 2, 3, 6, 8, 13, 25, 4 * unit.lanes(dtype) + 1, 15 * unit.lanes(dtype) + 3):
         for columns in widths(unit, dtype):
             for n_rows in (0, 1, 3, 4, 9):
                 a = rng.normal(size=(n_rows, n_inputs + 3)).astype(dtype)

@@ -262,7 +262,7 @@ class Emitter:
     def _everywhere(self, number: ir.Value, kind: ir.VectorType) -> ir.Value:
         undefined = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(undefined, number, ir.Constant(I32, 0))
-        places = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        places = ir.Constant(ir.VectorType(I32, self.lanes), None)  # all 0
         return self.builder.shuffle_vector(first, undefined, places)
 
     def _intrinsic(self, name: str, result: ir.Type, arguments: Values) -> ir.Value:

@@ -5,10 +5,12 @@ number type in less than half a second, into an object file that is kept beside 
 loads in milliseconds.
 """
 
+import gc
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,7 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 
-from chainrule.engine import tiles, updates
+from chainrule.engine import copies, products, updates
 from chainrule.engine.calls import pack
 from chainrule.engine.emit import VectorUnit
 from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
@@ -40,7 +42,9 @@ UNITS = {
 _WITHOUT = {"avx2": ",-avx512f", "baseline": ",-avx512f,-avx2,-fma,-avx"}
 
 # What the machine code depends on besides the processor and the compiler.
-_SOURCES = ("calls", "emit", "objects", "tiles", "trace", "updates", "walks")
+_SOURCES = (
+    "calls", "copies", "emit", "narrow", "objects", "products", "steps", "tiles", "trace", "updates", "walks",
+)  # fmt: skip
 
 _lock = threading.Lock()
 
@@ -99,17 +103,17 @@ def product_kernels(dtype: Any) -> dict[str, TileKernel]:
 @cache
 def _product_kernels(dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
     identity = ("products", dtype.name)
-    return _kernels(tuple(tiles.FIELDS), identity, lambda: emit_products(dtype, unit), unit)
+    return _kernels((*products.FIELDS, *copies.FIELDS), identity, lambda: emit_products(dtype, unit), unit)
 
 
 def emit_products(dtype: Any, unit: VectorUnit) -> ir.Module:
     """The kernels that need no optimizer, of one number type."""
     module = ir.Module(name="chainrule")
     module.triple = llvm.get_default_triple()
-    tiles.emit_product(module, dtype, unit)
-    tiles.emit_gradient(module, dtype, unit)
-    tiles.emit_transpose(module, dtype, unit)
-    tiles.emit_copy(module, dtype, unit)
+    products.emit_product(module, dtype, unit)
+    products.emit_gradient(module, dtype, unit)
+    copies.emit_transpose(module, dtype, unit)
+    copies.emit_copy(module, dtype, unit)
     return module
 
 
@@ -162,7 +166,7 @@ def _kernels(
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(unit))
     engine.add_object_file(llvm.ObjectFileRef.from_data(_object_file(identity, emit, unit)))
     engine.finalize_object()
-    fields = {**tiles.FIELDS, **updates.FIELDS}
+    fields = {**products.FIELDS, **copies.FIELDS, **updates.FIELDS}
     return {name: TileKernel(name, fields[name], engine.get_function_address(name), engine) for name in names}
 
 
@@ -181,9 +185,23 @@ def _object_file(identity: tuple, emit: Callable[[], ir.Module], unit: VectorUni
     if code is None:
         announce_compiling()
         # Straight to machine code: passes over the module would double the time and find nothing to do.
-        code = bytes(_target_machine(unit).emit_object(llvm.parse_assembly(str(emit()))))
+        with _collector_at_rest():
+            text = str(emit())
+        code = bytes(_target_machine(unit).emit_object(llvm.parse_assembly(text)))
         keep(path, code)
     return code
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """No search for garbage among a hundred thousand new objects, all in use: it would take as long again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _object_path(identity: tuple, unit: VectorUnit) -> Path | None:
