@@ -49,14 +49,13 @@ def test_pass_delta(rng, dtype, pieces, padding, accumulate):
     assert is_untouched(above, below)
 
 
-def drop(
-    above, below, probability, accumulate=0, training=1, seed=3, number=5, operation=2, pieces=PIECES[0]
-):
+def drop(above, below, probability, accumulate=0, training=1, place=(3, 5, 2), pieces=PIECES[0]):
+    seed, number, operation = place
     for piece in pieces:
         call(
             elementwise.dropout(above.dtype), {"n_rows": ROWS, "seed": seed, "number": number},
-            above=above, below=below, stride=stride_of(above), **piece, accumulate=accumulate, training=training,
-            operation=operation, probability=probability,
+            above=above, below=below, stride=stride_of(above), **piece, accumulate=accumulate,
+            training=training, operation=operation, probability=probability,
         )  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def test_masks_are_exactly_those_of_the_reference(dtype, probability):
     above = np.ones((ROWS, WIDTH), dtype)
     for seed, number, operation in [(0, 0, 0), (2**63 - 1, 10**9, 50), (12345, 7, 1), (2**32, 1, 0)]:
         below = np.empty_like(above)
-        drop(above, below, probability, seed=seed, number=number, operation=operation)
+        drop(above, below, probability, place=(seed, number, operation))
         keeps = dropout_keeps(seed, number, operation, ROWS, WIDTH, float(dtype.type(probability)))
         np.testing.assert_array_equal(below != 0, keeps)
 

@@ -40,8 +40,8 @@ def same(one, two):
 
 def activate(record, z, h, parts=WHOLE, first=0, count=WIDTH):
     call(
-        kernels.activate(record, z.dtype), {"n_rows": len(z)}, z=z, h=h, stride=stride_of(z), first=first, count=count,
-        **parts, alpha=record.default_alpha,
+        kernels.activate(record, z.dtype), {"n_rows": len(z)}, z=z, h=h,
+        stride=stride_of(z), first=first, count=count, **parts, alpha=record.default_alpha,
     )  # fmt: skip
 
 
@@ -49,7 +49,8 @@ def gate(record, arrays, accumulate=0, parts=WHOLE, first=0, count=WIDTH):
     z, h, above, below = arrays
     call(
         kernels.gate(record, z.dtype), {"n_rows": len(z)}, z=z, h=h, delta_out=above, delta_in=below,
-        stride=stride_of(z), first=first, count=count, **parts, accumulate=accumulate, alpha=record.default_alpha,
+        stride=stride_of(z), first=first, count=count, **parts, accumulate=accumulate,
+        alpha=record.default_alpha,
     )  # fmt: skip
 
 
@@ -115,8 +116,9 @@ class TestActivations:
             sums = np.full((3, n_blocks, 5), -1.0)
             for first, count in cut:
                 call(
-                    kernels.saturated(record, dtype), {"n_rows": ROWS, "sample": 1}, z=z, h=h, stride=stride_of(z),
-                    first=first, count=count, sums=sums, first_block=1, n_blocks=n_blocks, alpha=record.default_alpha,
+                    kernels.saturated(record, dtype), {"n_rows": ROWS, "sample": 1}, z=z, h=h,
+                    stride=stride_of(z), first=first, count=count, sums=sums, first_block=1,
+                    n_blocks=n_blocks, alpha=record.default_alpha,
                 )  # fmt: skip
             slope = np.abs(record.derivative(z, dtype.type(record.default_alpha)))
             expected = slope < SATURATION_SHARE * record.derivative_max
@@ -146,14 +148,14 @@ def loss_case(record, dtype, width, classes, setting):
     return padded(z, dtype), y, order, weights, dtype.type(setting)
 
 
-def loss(record, classes, case, results, share, weighted=True, parts=WHOLE):
+def loss(kernel, case, results, share, weighted=True, parts=WHOLE):
     z, y, order, weights, setting = case
     slope, losses = results
     step = {
         "n_rows": len(z), "order": order, "targets": y, "weights": weights if weighted else 0, "share": share
     }  # fmt: skip
     call(
-        kernels.loss_rows(record, classes, z.dtype), step, z=z, slope=slope, losses=losses,
+        kernel, step, z=z, slope=slope, losses=losses,
         stride=stride_of(z), width=z.shape[1], **parts, setting=setting,
     )  # fmt: skip
 
@@ -168,55 +170,67 @@ LOSS_CASES = [
 
 @pytest.mark.parametrize(("record", "classes", "setting"), LOSS_CASES)
 @every_dtype
-@pytest.mark.parametrize("width", [1, 2, 10, 31, 32, 33, 100])
+@pytest.mark.parametrize("width", [1, 2, 8, 9, 31, 32, 33, 100])
 def test_losses(record, classes, setting, dtype, width):
     """Value and slope of each row, times its share of the batch's weight; the same bits in any parts."""
     case = loss_case(record, dtype, width, classes, setting)
     z, y, order, weights, setting = case
     n_rows = len(z)
-    for weighted in (False, True):
-        slope, losses = empty(z.shape, dtype), empty((1, n_rows), dtype)
-        loss(record, classes, case, (slope, losses), 0.25, weighted)
-        scale = 0.25 * (weights[order] if weighted else np.ones(n_rows, dtype))
-        targets, raw = y[order], z.astype(np.float64)
-        expected = scale * record.value(raw, targets, float(setting))
-        expected_slope = scale[:, None] * record.gradient(raw, targets, float(setting))
-        np.testing.assert_allclose(losses[0], expected, rtol=tolerance(dtype), atol=tolerance(dtype))
-        np.testing.assert_allclose(slope, expected_slope, rtol=tolerance(dtype), atol=tolerance(dtype))
-        assert is_untouched(z, slope, losses)
-    for parts in (2, 3, 40):
-        slope_cut, losses_cut = empty(z.shape, dtype), empty((1, n_rows), dtype)
-        for part in row_parts(parts):
-            loss(record, classes, case, (slope_cut, losses_cut), 0.25, parts=part)
-        same(slope_cut, slope)
-        same(losses_cut, losses)
-        assert is_untouched(slope_cut, losses_cut)
+    for kernel in {
+        kernels.loss_rows(record, classes, dtype, width),
+        kernels.loss_rows(record, classes, dtype),
+    }:
+        for weighted in (False, True):
+            slope, losses = empty(z.shape, dtype), empty((1, n_rows), dtype)
+            loss(kernel, case, (slope, losses), 0.25, weighted)
+            scale = 0.25 * (weights[order] if weighted else np.ones(n_rows, dtype))
+            targets, raw = y[order], z.astype(np.float64)
+            expected = scale * record.value(raw, targets, float(setting))
+            expected_slope = scale[:, None] * record.gradient(raw, targets, float(setting))
+            np.testing.assert_allclose(losses[0], expected, rtol=tolerance(dtype), atol=tolerance(dtype))
+            np.testing.assert_allclose(slope, expected_slope, rtol=tolerance(dtype), atol=tolerance(dtype))
+            assert is_untouched(z, slope, losses)
+        for parts in (2, 3, 40):
+            slope_cut, losses_cut = empty(z.shape, dtype), empty((1, n_rows), dtype)
+            for part in row_parts(parts):
+                loss(kernel, case, (slope_cut, losses_cut), 0.25, parts=part)
+            same(slope_cut, slope)
+            same(losses_cut, losses)
+            assert is_untouched(slope_cut, losses_cut)
 
 
 @every_dtype
 @pytest.mark.parametrize("classes", [False, True])
-@pytest.mark.parametrize("width", [3, 100])
+@pytest.mark.parametrize("width", [3, 32, 100])
 def test_softmax_of_large_outputs_and_nan(dtype, classes, width):
     record = LOSSES["softmax_cross_entropy"]
-    z = np.zeros((4, width))
+    z = np.zeros((5, width))
     z[0, :2] = [1e4, -1e4]
     z[1, :2] = [-1e4, 1e4]
-    z[2, width - 1] = np.nan
-    z[3, 0] = np.nan
-    z, labels = padded(z, dtype), np.array([0, 0, 0, 1])
+    z[2] = 1e4  # the loss is the logarithm of the number of classes to the last digits, whatever is added
+    z[3, width - 1] = np.nan
+    z[4, 0] = np.nan
+    z, labels = padded(z, dtype), np.array([0, 0, 1, 0, 1])
     y = labels if classes else np.eye(width, dtype=dtype)[labels]
-    slope, losses = empty(z.shape, dtype), empty((1, 4), dtype)
-    case = (z, y, np.arange(4), np.ones(4, dtype), dtype.type(0))
-    loss(record, classes, case, (slope, losses), 1.0)
-    np.testing.assert_array_equal(losses[0], [0, 2e4, np.nan, np.nan])
-    np.testing.assert_array_equal(slope[:2, :2], [[0, 0], [-1, 1]])
-    assert np.isnan(slope[2:]).all()
+    for kernel in {
+        kernels.loss_rows(record, classes, dtype, width),
+        kernels.loss_rows(record, classes, dtype),
+    }:
+        slope, losses = empty(z.shape, dtype), empty((1, 5), dtype)
+        case = (z, y, np.arange(5), np.ones(5, dtype), dtype.type(0))
+        loss(kernel, case, (slope, losses), 1.0)
+        expected = [0, 2e4, np.log(width), np.nan, np.nan]
+        np.testing.assert_allclose(losses[0], expected, rtol=4 * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(slope[:2, :2], [[0, 0], [-1, 1]])
+        assert np.isnan(slope[3:]).all()
 
 
 @every_dtype
-def test_a_share_of_nothing_is_nothing(dtype):
-    case = loss_case(LOSSES["huber"], dtype, 3, False, 1.0)
+@pytest.mark.parametrize("width", [3, 33])
+def test_a_share_of_nothing_is_nothing(dtype, width):
+    record = LOSSES["huber"]
+    case = loss_case(record, dtype, width, False, 1.0)
     slope, losses = empty(case[0].shape, dtype), empty((1, len(case[0])), dtype)
-    loss(LOSSES["huber"], False, case, (slope, losses), 0.0)
+    loss(kernels.loss_rows(record, False, dtype, width), case, (slope, losses), 0.0)
     assert (slope == 0).all()
     assert (losses == 0).all()

@@ -56,10 +56,11 @@ class Case:
         mean, scale, *_ = self.columns
         running_mean, running_variance, tracked = self.running
         call(
-            normalization.batch_norm_forward(self.dtype), self.step, h=self.h, out=self.out, stride=stride_of(self.h),
-            first=first, count=count, mean=mean, scale=scale, gamma=zero(self.gamma), beta=zero(self.beta),
-            running_mean=running_mean, running_variance=running_variance, tracked=tracked,
-            training=training, tracks=tracks, counts=int(first == 0), epsilon=EPSILON, momentum=MOMENTUM,
+            normalization.batch_norm_forward(self.dtype), self.step, h=self.h, out=self.out,
+            stride=stride_of(self.h), first=first, count=count, mean=mean, scale=scale,
+            gamma=zero(self.gamma), beta=zero(self.beta), running_mean=running_mean,
+            running_variance=running_variance, tracked=tracked, training=training, tracks=tracks,
+            counts=int(first == 0), epsilon=EPSILON, momentum=MOMENTUM,
         )  # fmt: skip
 
     def batch_backward(self, first=0, count=WIDTH, training=1, accumulate=0, stops=False):
@@ -76,9 +77,9 @@ class Case:
     def layer_forward(self, parts=WHOLE):
         means, scales = self.rows
         call(
-            normalization.layer_norm_forward(self.dtype), self.step, h=self.h, out=self.out, stride=stride_of(self.h),
-            width=WIDTH, **parts, means=means, scales=scales, gamma=zero(self.gamma), beta=zero(self.beta),
-            epsilon=EPSILON,
+            normalization.layer_norm_forward(self.dtype), self.step, h=self.h, out=self.out,
+            stride=stride_of(self.h), width=WIDTH, **parts, means=means, scales=scales,
+            gamma=zero(self.gamma), beta=zero(self.beta), epsilon=EPSILON,
         )  # fmt: skip
 
     def layer_parameters(self, first=0, count=WIDTH):
@@ -93,9 +94,9 @@ class Case:
     def layer_backward(self, parts=WHOLE, accumulate=0):
         means, scales = self.rows
         call(
-            normalization.layer_norm_backward(self.dtype), self.step, h=self.h, above=self.above, below=self.below,
-            stride=stride_of(self.h), width=WIDTH, **parts, means=means, scales=scales, gamma=zero(self.gamma),
-            accumulate=accumulate,
+            normalization.layer_norm_backward(self.dtype), self.step, h=self.h, above=self.above,
+            below=self.below, stride=stride_of(self.h), width=WIDTH, **parts, means=means, scales=scales,
+            gamma=zero(self.gamma), accumulate=accumulate,
         )  # fmt: skip
 
 

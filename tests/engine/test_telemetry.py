@@ -38,8 +38,8 @@ def test_value_sums(rng, dtype, width):
         sums = np.full((3, n_blocks, 5), -1.0)
         for first, count in cut:
             call(
-                telemetry.value_sums(dtype), {"n_rows": ROWS, "sample": 2}, h=h, delta=delta, stride=stride_of(h),
-                first=first, count=count, sums=sums, first_block=1, n_blocks=n_blocks,
+                telemetry.value_sums(dtype), {"n_rows": ROWS, "sample": 2}, h=h, delta=delta,
+                stride=stride_of(h), first=first, count=count, sums=sums, first_block=1, n_blocks=n_blocks,
             )  # fmt: skip
         return sums
 
@@ -80,8 +80,8 @@ def test_squared_norms(rng, dtype, width, penalised):
         norms = np.full(len(blocks_of(width)) + 1, -1.0)
         for first, count in cut:
             call(
-                telemetry.squared_norms(dtype), STEP, parameters=w, gradient=g, stride=stride_of(w), rows=ROWS,
-                first=first, count=count, penalised=penalised, norms=norms,
+                telemetry.squared_norms(dtype), STEP, parameters=w, gradient=g, stride=stride_of(w),
+                rows=ROWS, first=first, count=count, penalised=penalised, norms=norms,
             )  # fmt: skip
         return norms
 
@@ -106,8 +106,8 @@ def test_parameter_sums(rng, dtype, width, penalised):
             for first, count in cut:
                 call(
                     telemetry.parameter_sums(dtype), STEP, before=before, parameters=now, gradient=g,
-                    previous=previous, stride=stride_of(w), rows=ROWS, first=first, count=count, penalised=penalised,
-                    sums=sums, first_block=1, n_blocks=n_blocks,
+                    previous=previous, stride=stride_of(w), rows=ROWS, first=first, count=count,
+                    penalised=penalised, sums=sums, first_block=1, n_blocks=n_blocks,
                 )  # fmt: skip
         np.testing.assert_array_equal(previous, before_update)
         assert is_untouched(w, g, previous)

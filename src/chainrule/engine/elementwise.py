@@ -1,5 +1,6 @@
 """Residual joins and dropout: what happens to every entry of a value by itself. See ``parts.py``."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -80,7 +81,8 @@ def dropout(dtype: Any) -> Kernel:
             scale = one / (one - probability) if probability < one else zero
         key = mix(np.uint64(seed) + GOLDEN_RATIO * np.uint64(number + 1))
         key = mix(key + GOLDEN_RATIO * np.uint64(operation + 1))
-        limit = np.float64(probability)
+        # A number of 53 bits is below p where it is below ⌈p 2⁵³⌉.
+        limit = np.int64(math.ceil(np.float64(probability) * 2.0**53))
         for row in range(rows):
             offset = (begin + row) * stride + first
             source, target = entries(above, offset, count), entries(below, offset, count)
@@ -89,8 +91,7 @@ def dropout(dtype: Any) -> Kernel:
                 value = source[j]
                 if drops:
                     bits = mix(key + GOLDEN_RATIO * ((counter | np.uint64(first + j)) + np.uint64(1)))
-                    keeps = np.float64(bits >> np.uint64(11)) * 2.0**-53 >= limit
-                    value = value * scale if keeps else zero
+                    value = value * scale if np.int64(bits >> np.uint64(11)) >= limit else zero
                 target[j] = value + (target[j] if accumulate else zero)
 
     return Kernel(dropout_part, (), dtype)

@@ -70,8 +70,8 @@ def batch_norm_forward(dtype: Any) -> Kernel:
     one = np.dtype(dtype).type(1)
 
     def batch_norm_forward_part(
-        n_rows, h, out, stride, first, count, mean, scale, gamma, beta, running_mean, running_variance, tracked,
-        training, tracks, counts, epsilon: float, momentum: float,
+        n_rows, h, out, stride, first, count, mean, scale, gamma, beta, running_mean, running_variance,
+        tracked, training, tracks, counts, epsilon: float, momentum: float,
     ):  # fmt: skip
         means, scales = entries(mean, first, count), entries(scale, first, count)
         track = training and tracks

@@ -18,7 +18,7 @@ import numpy as np
 
 from chainrule.engine._jit import Kernel, inlined
 from chainrule.engine.calls import place_in_step
-from chainrule.engine.parts import doubles, entries_of, zero_of
+from chainrule.engine.parts import doubles, entries_of, room_of, zero_of
 
 __all__ = ["BLOCK", "clip_factor", "operation_sums", "parameter_sums", "squared_norms", "value_sums"]
 
@@ -67,16 +67,22 @@ def value_sums(dtype: Any) -> Kernel:
 def _penalised_squares(dtype: Any) -> Any:
     """Compiled: ‖g‖² of one block of columns, g the gradient of loss and penalty together."""
     entries, zero, one = entries_of(dtype), zero_of(dtype), np.dtype(dtype).type(1)
+    room = room_of(np.float64, 1, BLOCK)
 
     @inlined
     def penalised_squares(parameters, gradient, stride, rows, start, n, l2, l1):
-        total = 0.0
+        squares = room(n)  # of each column
+        for j in range(n):
+            squares[j] = 0.0
         for row in range(rows):
             w, g = entries(parameters, row * stride + start, n), entries(gradient, row * stride + start, n)
             for j in range(n):
                 sign = one if w[j] > zero else (-one if w[j] < zero else zero)
                 slope = np.float64(g[j] + l2 * w[j] + l1 * sign)
-                total += slope * slope
+                squares[j] += slope * slope
+        total = 0.0
+        for j in range(n):
+            total += squares[j]
         return total
 
     return penalised_squares

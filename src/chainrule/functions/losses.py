@@ -49,6 +49,10 @@ class Loss:
     row, class_row : callable or None
         ``row(z, y, slope, setting) -> value`` on one example, for a loss that couples the outputs:
         it fills ``slope``. ``class_row`` takes a class index in place of y.
+    side_by_side : callable or None
+        ``side_by_side(z, y, slope, losses, room, setting)``: what ``row`` does, for several examples at
+        once, one to a column of z, y and slope. ``room`` is for three numbers an example. It comes with
+        ``row`` and is many times as fast where there are few outputs.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Loss:
     element: Callable | None = None
     row: Callable | None = None
     class_row: Callable | None = None
+    side_by_side: Callable | None = None
 
 
 # -- targets ---------------------------------------------------------------------------------------
@@ -174,47 +179,74 @@ def _softmax_cross_entropy_gradient(z, y, setting=0.0):
 def _softmax_row(z, y, slope, setting):
     n_classes = z.size
     largest = z[0]
-    for j in range(1, n_classes):
-        if not z[j] <= largest:  # so written that a NaN becomes the maximum and is seen in the loss
-            largest = z[j]
+    for c in range(1, n_classes):
+        largest = z[c] if z[c] > largest else largest  # a NaN that is passed over here comes back in the sum
     total = 0.0
-    for j in range(n_classes):
-        slope[j] = math.exp(z[j] - largest)
-        total += slope[j]
-    log_total = math.log(total) + largest
-    loss = 0.0
     weight = 0.0
-    for j in range(n_classes):
-        target = (1.0 - setting) * y[j] + setting / n_classes
-        loss += target * (log_total - z[j])
+    loss = 0.0
+    for c in range(n_classes):
+        shifted = z[c] - largest
+        target = (1.0 - setting) * y[c] + setting / n_classes
+        slope[c] = math.exp(shifted)
+        total += slope[c]
         weight += target
-    for j in range(n_classes):
-        target = (1.0 - setting) * y[j] + setting / n_classes
-        slope[j] = weight * slope[j] / total - target
-    return loss
+        loss -= target * shifted
+    for c in range(n_classes):
+        target = (1.0 - setting) * y[c] + setting / n_classes
+        slope[c] = slope[c] * (weight / total) - target
+    return loss + weight * math.log(total)
 
 
 def _softmax_class_row(z, label, slope, setting):
     n_classes = z.size
     largest = z[0]
-    for j in range(1, n_classes):
-        if not z[j] <= largest:
-            largest = z[j]
+    for c in range(1, n_classes):
+        largest = z[c] if z[c] > largest else largest
     total = 0.0
-    for j in range(n_classes):
-        slope[j] = math.exp(z[j] - largest)
-        total += slope[j]
-    log_total = math.log(total) + largest
+    sum_of_shifted = 0.0
+    for c in range(n_classes):
+        shifted = z[c] - largest
+        slope[c] = math.exp(shifted)
+        total += slope[c]
+        sum_of_shifted += shifted
+    loss = math.log(total) - (1.0 - setting) * (z[label] - largest)
     uniform = setting / n_classes
-    loss = (1.0 - setting) * (log_total - z[label])
     if setting > 0.0:
-        for j in range(n_classes):
-            loss += uniform * (log_total - z[j])
+        loss -= uniform * sum_of_shifted
     scale = 1.0 / total
-    for j in range(n_classes):
-        slope[j] = slope[j] * scale - uniform
+    for c in range(n_classes):
+        slope[c] = slope[c] * scale - uniform
     slope[label] -= 1.0 - setting
     return loss
+
+
+def _softmax_side_by_side(z, y, slope, losses, room, setting):
+    # ``_softmax_row``, line by line, with a loop over the examples in place of each line.
+    n_classes, n = z.shape
+    largest, total, weight = room
+    for i in range(n):
+        largest[i] = z[0, i]
+        total[i] = 0.0
+        weight[i] = 0.0
+        losses[i] = 0.0
+    for c in range(1, n_classes):
+        for i in range(n):
+            largest[i] = z[c, i] if z[c, i] > largest[i] else largest[i]
+    for c in range(n_classes):
+        for i in range(n):
+            shifted = z[c, i] - largest[i]
+            target = (1.0 - setting) * y[c, i] + setting / n_classes
+            slope[c, i] = math.exp(shifted)
+            total[i] += slope[c, i]
+            weight[i] += target
+            losses[i] -= target * shifted
+    for i in range(n):
+        losses[i] += weight[i] * math.log(total[i])
+        total[i] = weight[i] / total[i]
+    for c in range(n_classes):
+        for i in range(n):
+            target = (1.0 - setting) * y[c, i] + setting / n_classes
+            slope[c, i] = slope[c, i] * total[i] - target
 
 
 # -- binary cross-entropy on logits ----------------------------------------------------------------
@@ -337,7 +369,7 @@ _RECORDS = (
         "softmax(z) - t", r"\mathrm{softmax}(z) - t",
         _softmax_cross_entropy, _softmax_cross_entropy_gradient, "softmax", softmax, _class_targets,
         "Bridle 1990; label smoothing Szegedy et al. 2016", "label_smoothing", 0.0,
-        row=_softmax_row, class_row=_softmax_class_row,
+        row=_softmax_row, class_row=_softmax_class_row, side_by_side=_softmax_side_by_side,
     ),
     Loss(
         "binary_cross_entropy", "sum log(1 + exp(z)) - y z", r"\sum \log(1 + e^z) - y z",
