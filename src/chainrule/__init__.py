@@ -12,6 +12,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "backprop": "chainrule.textbook",
     "fit": "chainrule.train",
+    "fit_many": "chainrule.train",
+    "Job": "chainrule.train",
+    "JobError": "chainrule.train",
     "predict": "chainrule.train",
     "EarlyStopping": "chainrule.train",
     "History": "chainrule.train",
@@ -20,6 +23,9 @@ _HOMES = {
     "Predictor": "chainrule.engine",
     "MLPClassifier": "chainrule.estimators",
     "MLPRegressor": "chainrule.estimators",
+    "OneVsOneMLPClassifier": "chainrule.estimators",
+    "cross_validate_many": "chainrule.estimators",
+    "fit_estimators": "chainrule.estimators",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
     "functions": "chainrule.functions",
@@ -28,11 +34,17 @@ _HOMES = {
 __all__ = [
     "EarlyStopping",
     "History",
+    "Job",
+    "JobError",
     "MLPClassifier",
     "MLPRegressor",
+    "OneVsOneMLPClassifier",
     "Predictor",
     "backprop",
+    "cross_validate_many",
     "fit",
+    "fit_estimators",
+    "fit_many",
     "functions",
     "manual_seed",
     "nn",
@@ -44,10 +56,16 @@ __all__ = [
 if TYPE_CHECKING:
     from chainrule import functions, nn, optim
     from chainrule.engine import Predictor
-    from chainrule.estimators import MLPClassifier, MLPRegressor
+    from chainrule.estimators import (
+        MLPClassifier,
+        MLPRegressor,
+        OneVsOneMLPClassifier,
+        cross_validate_many,
+        fit_estimators,
+    )
     from chainrule.nn import manual_seed, summary
     from chainrule.textbook import backprop
-    from chainrule.train import EarlyStopping, History, fit, predict
+    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
 
 
 def __getattr__(name: str) -> Any:

@@ -18,9 +18,11 @@ __all__ = [
     "SLOT_FIELDS",
     "Examples",
     "Executor",
+    "Features",
     "Instructions",
     "Penalty",
     "Report",
+    "check_features",
     "mean_loss",
     "prepare",
 ]
@@ -52,6 +54,29 @@ class Examples:
 
     def __len__(self) -> int:
         return self.X.shape[0]
+
+
+@dataclass(frozen=True)
+class Features:
+    """A feature matrix that ``check_features`` has passed, so that it need not be looked through again.
+
+    Attributes
+    ----------
+    values : ndarray or csr_matrix of shape (n, d)
+    """
+
+    values: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The matrix's."""
+        shape: tuple[int, ...] = self.values.shape
+        return shape
+
+    @property
+    def ndim(self) -> int:
+        """The matrix's."""
+        return len(self.shape)
 
 
 @dataclass(frozen=True)
@@ -174,21 +199,48 @@ def _cast(values: Any, dtype: Any) -> np.ndarray:
         return np.ascontiguousarray(values, dtype=dtype)
 
 
-def _feature_matrix(X: Any, n_inputs: int, dtype: Any) -> Any:
+def _converted(X: Any, dtype: Any) -> Any:
+    """X in an executor's dtype."""
     if scipy.sparse.issparse(X):
         with np.errstate(over="ignore"):
-            X = X.tocsr().astype(dtype, copy=False)
-        values = X.data
-    else:
-        X = np.asarray(X)
-        if X.dtype.kind not in "fiub":
-            raise ValueError(f"X must be numeric; got dtype {X.dtype}")
-        X = values = _cast(X, dtype)
-    if X.ndim != 2 or X.shape[1] != n_inputs:
-        raise ValueError(f"X must have shape (n, {n_inputs}); got {X.shape}")
+            return X.tocsr().astype(dtype, copy=False)
+    X = np.asarray(X)
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"X must be numeric; got dtype {X.dtype}")
+    return _cast(X, dtype)
+
+
+def _check_finite(X: Any) -> None:
+    values = X.data if scipy.sparse.issparse(X) else X
     if not np.isfinite(values).all():
-        raise ValueError(f"X contains NaN, infinity or a value too large for {np.dtype(dtype)}")
-    return X
+        raise ValueError(f"X contains NaN, infinity or a value too large for {values.dtype}")
+
+
+def check_features(X: Any, dtype: Any) -> Features:
+    """Convert a feature matrix, and check that all of it is finite, once for several uses.
+
+    Examples
+    --------
+    >>> features = check_features([[1, 2]], np.float32)
+    >>> features.values
+    array([[1., 2.]], dtype=float32)
+    >>> check_features(features, np.float32) is features
+    True
+    """
+    if isinstance(X, Features):
+        return X
+    values = _converted(X, dtype)
+    _check_finite(values)
+    return Features(values)
+
+
+def _feature_matrix(X: Any, n_inputs: int, dtype: Any) -> Any:
+    values = X.values if isinstance(X, Features) else _converted(X, dtype)
+    if values.ndim != 2 or values.shape[1] != n_inputs:
+        raise ValueError(f"X must have shape (n, {n_inputs}); got {values.shape}")
+    if not isinstance(X, Features):
+        _check_finite(values)
+    return values
 
 
 def prepare(
@@ -199,7 +251,7 @@ def prepare(
     Parameters
     ----------
     plan : Plan
-    X : array-like or sparse matrix of shape (n, n_inputs)
+    X : array-like, sparse matrix or Features of shape (n, n_inputs)
     y : array-like
         What the plan's loss takes: (n,) class indices or values, (n, n_outputs) values.
     weights : array-like of shape (n,), optional

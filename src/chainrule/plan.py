@@ -6,6 +6,7 @@ vector and running statistics in another; the plan says at which offset each beg
 matrix is then a view into the flat vector, an optimizer is one vector update, and saving is one array.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ class Slot:
     @property
     def size(self) -> int:
         """Number of entries."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def view(self, vector: np.ndarray) -> np.ndarray:
         """The slot of ``vector``, in its own shape, without a copy.

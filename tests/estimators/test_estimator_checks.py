@@ -8,11 +8,11 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from chainrule.estimators import MLPClassifier, MLPRegressor
+from chainrule.estimators import MLPClassifier, MLPRegressor, OneVsOneMLPClassifier
 
 
 @pytest.mark.filterwarnings("default")
-@parametrize_with_checks([MLPClassifier(), MLPRegressor()])
+@parametrize_with_checks([MLPClassifier(), MLPRegressor(), OneVsOneMLPClassifier()])
 def test_scikit_learn_check(estimator, check):
     check(estimator)
 

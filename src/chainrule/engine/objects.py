@@ -56,6 +56,12 @@ def vector_unit() -> VectorUnit:
         if forced not in UNITS:
             raise ValueError(f"CHAINRULE_ISA must be one of {', '.join(UNITS)}; got {forced!r}")
         return UNITS[forced]
+    return _host_unit()
+
+
+@cache
+def _host_unit() -> VectorUnit:
+    """The widest vectors that the processor has."""
     features = llvm.get_host_cpu_features()
     if all(features.get(name) for name in ("avx512f", "avx512vl", "avx512dq")):
         return UNITS["avx512"]

@@ -5,9 +5,6 @@ and the texts of errors and warnings are scikit-learn's, so that the same ``rand
 model. What computes is the engine.
 """
 
-import inspect
-import time
-import warnings
 from abc import ABC, abstractmethod
 from functools import partial
 from itertools import pairwise
@@ -16,8 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -29,19 +24,16 @@ from chainrule.estimators.parameters import (
     check_combinations,
     hidden_sizes,
     naming,
-    without_feature_names,
 )
-from chainrule.estimators.stochastic import SolverState
-from chainrule.execution import Examples, mean_loss, prepare
+from chainrule.estimators.stochastic import STOCHASTIC_SOLVERS, SolverState, StochasticMixin
+from chainrule.execution import Examples, prepare
 from chainrule.functions import get_activation, get_initializer, get_loss
 from chainrule.plan import LossTerm
 
 __all__ = ["BaseMLP"]
 
-STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
-
-class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(StochasticMixin, LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the two estimators; not for use by itself."""
 
     _parameter_constraints: ClassVar[dict] = CONSTRAINTS
@@ -255,79 +247,7 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
         dtype = self._network.parameters.dtype
         return prepare(plan, X, self._targets(y), sample_weight, dtype=dtype)
 
-    # -- stochastic solvers ------------------------------------------------------------------------
-
-    def _fit_stochastic(
-        self,
-        X: Any,
-        y: np.ndarray,
-        sample_weight: Any,
-        incremental: bool,
-        validation: tuple | None,
-        context: Any,
-    ) -> None:
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        X, y, sample_weight, validation = self._validation_split(X, y, sample_weight, validation)
-        examples, labels = self._examples(X, y, sample_weight), partial(self._decode_targets, y)
-        n_samples = len(examples)
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = SolverState(self)
-        run = self._optimizer.trainer(self, examples, self._batch_size(n_samples))
-        order: np.ndarray | None = np.arange(n_samples, dtype=np.int64) if self.shuffle else None
-        deadline = np.inf if self.max_time is None else time.monotonic() + self.max_time
-        if validation is not None:
-            validation = (*validation, self._examples(*validation))
-            self.validation_loss_curve_ = self.validation_loss_curve_ or []
-        try:
-            self.n_iter_ = 0
-            for _ in range(self.max_iter):
-                task = context.subcontext(task_name="epoch")
-                task.call_on_fit_task_begin(estimator=self, X=X, y=labels)
-                if order is not None:
-                    # scikit-learn shuffles the already shuffled order.
-                    permutation = np.arange(n_samples)
-                    self._random_state.shuffle(permutation)
-                    order = order[permutation]
-                self._one_epoch(run, order, deadline)
-                self._update_no_improvement_count(validation)
-                exhausted = self._optimizer.iteration_ends(self.t_, self._no_improvement_count == 0)
-                stop = task.call_on_fit_task_end(
-                    estimator=self, X=X, y=labels, reconstruction_attributes=self._reconstruction_attributes
-                )
-                if self._no_improvement_count > self.n_iter_no_change:
-                    if self._optimizer.trigger_stopping(self._stopping_message(), self.verbose):
-                        break
-                    self._no_improvement_count = 0
-                if incremental or stop or exhausted or time.monotonic() >= deadline:
-                    break
-                if self.n_iter_ == self.max_iter:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
-                        "reached and the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=2,
-                    )
-        except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
-        if self.early_stopping:
-            self._network.parameters[:], self._network.buffers[:] = self._best
-
-    def _validation_split(self, X: Any, y: np.ndarray, sample_weight: Any, validation: tuple | None) -> tuple:
-        """Hold out rows for early stopping, unless validation data was given."""
-        if not self.early_stopping or validation is not None:
-            return X, y, sample_weight, validation
-        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        parts = train_test_split(
-            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
-        )
-        if parts[1].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        weights = (None, None) if sample_weight is None else (parts[4], parts[5])
-        return parts[0], parts[2], weights[0], (parts[1], parts[3], weights[1])
+    # -- validation data ---------------------------------------------------------------------------
 
     def _check_validation(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, np.ndarray, Any]:
         """Validation data given to ``fit``, checked and encoded as the training data is."""
@@ -352,74 +272,6 @@ class BaseMLP(LBFGSMixin, CallbackSupportMixin, BaseEstimator, ABC):
     def _encode_validation(self, y: np.ndarray) -> np.ndarray:
         """Validation targets in the form that ``_validate_input`` gives y."""
         return y
-
-    def _batch_size(self, n_samples: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, n_samples)
-        if self.batch_size > n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=2,
-            )
-        return int(np.clip(self.batch_size, 1, n_samples))
-
-    def _one_epoch(self, run: Any, order: np.ndarray | None, deadline: float) -> None:
-        """Run one epoch and note its loss."""
-        rates = self._optimizer.rates(run.step, run.steps_per_epoch, self.max_iter)
-        report = run.epoch(order, rates, deadline)
-        self._optimizer.note(run, rates)
-        self.n_iter_ += 1
-        self.loss_ = (report.loss / self._loss_divisor() + report.penalty) / report.n_rows
-        self.t_ += len(run.examples)
-        self.loss_curve_.append(self.loss_)
-        if self.verbose:
-            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201 - verbose is a request
-
-    def _stopping_message(self) -> str:
-        what = "Validation score" if self.early_stopping else "Training loss"
-        patience = self.n_iter_no_change
-        return f"{what} did not improve more than tol={self.tol:f} for {patience} consecutive epochs."
-
-    def _update_no_improvement_count(self, validation: tuple | None) -> None:
-        """Compare this epoch with the best so far, by validation score or by training loss."""
-        score = None if validation is None else self._validate(*validation)
-        if self.early_stopping:
-            assert score is not None
-            assert self.validation_scores_ is not None
-            assert self.best_validation_score_ is not None
-            self.validation_scores_.append(score)
-            if self.verbose:
-                print(f"Validation score: {score:f}")  # noqa: T201
-            stale = score < self.best_validation_score_ + self.tol
-            if score > self.best_validation_score_:
-                self.best_validation_score_ = score
-                self._remember_best()
-        else:
-            assert self.best_loss_ is not None
-            stale = self.loss_ > self.best_loss_ - self.tol
-            self.best_loss_ = min(self.best_loss_, self.loss_)
-        self._no_improvement_count = self._no_improvement_count + 1 if stale else 0
-
-    def _validate(self, X: Any, y: np.ndarray, sample_weight: Any, examples: Examples) -> float:
-        """Note the validation loss; the validation score."""
-        z = self._network.executor(self.n_jobs).predict(examples.X)
-        loss = mean_loss(self._network.plan, z, examples) / self._loss_divisor()
-        assert self.validation_loss_curve_ is not None
-        self.validation_loss_curve_.append(loss)
-        if self.scoring == "loss":
-            return -loss
-        if self.scoring is not None:
-            from sklearn.metrics import check_scoring
-
-            scorer = check_scoring(self, scoring=self.scoring)
-            # A plain function of (estimator, X, y) knows no weights; scikit-learn's scorers do.
-            weighable = sample_weight is not None and not inspect.isfunction(scorer)
-            extra = {"sample_weight": sample_weight} if weighable else {}
-            return float(scorer(without_feature_names(self), X, self._decode_targets(y), **extra))
-        output = self._activate_output(z)
-        if not np.isfinite(output).all():
-            return np.nan
-        return self._score_predictions(self._decode_targets(y), self._decode(output), sample_weight)
 
     def _decode_targets(self, y: np.ndarray) -> np.ndarray:
         """Encoded targets (n, n_outputs) back in the user's terms."""

@@ -9,6 +9,7 @@ import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
 from chainrule.execution import Penalty
+from chainrule.train.side_by_side import stop_if_told
 
 __all__ = ["LBFGSMixin"]
 
@@ -58,6 +59,7 @@ class LBFGSMixin:
         examples = self._examples(X, y, sample_weight)  # type: ignore[attr-defined]
 
         def objective(packed: np.ndarray) -> tuple[float, np.ndarray]:
+            stop_if_told()
             self._unpack(packed)
             loss, gradient = self._loss_and_gradient(examples)
             return loss, gradient.astype(np.float64)

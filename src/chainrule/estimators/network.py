@@ -15,6 +15,7 @@ from chainrule import nn
 from chainrule.functions import get_activation
 from chainrule.plan import LossTerm, Plan, flatten, lower
 from chainrule.train import make_executor
+from chainrule.train.side_by_side import n_threads_allowed
 
 __all__ = ["Architecture", "Network"]
 
@@ -149,11 +150,12 @@ class Network:
 
     def executor(self, n_jobs: int | None) -> Any:
         """The engine on these numbers."""
-        if n_jobs not in self._executors:
-            self._executors[n_jobs] = make_executor(
-                "engine", self.plan, self.parameters, self.buffers, n_jobs
+        n_threads = n_threads_allowed(n_jobs)
+        if n_threads not in self._executors:
+            self._executors[n_threads] = make_executor(
+                "engine", self.plan, self.parameters, self.buffers, n_threads
             )
-        return self._executors[n_jobs]
+        return self._executors[n_threads]
 
     # The views would be pickled as copies, and an executor holds addresses: keep the vectors alone.
 

@@ -1,19 +1,29 @@
-"""The stochastic solvers' state, kept from one ``partial_fit`` to the next.
+"""The stochastic solvers: their loop over epochs, and their state, kept from one ``partial_fit`` to the next.
 
 The learning rate moves as scikit-learn's optimizers move it: ``adaptive`` and ``invscaling`` act on the
 plain "sgd" solver only and at the end of an epoch; this library's further schedules act at each step.
 """
 
 import copy
+import inspect
+import time
+import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
 
-from chainrule.execution import Examples, Penalty
+from chainrule.estimators.parameters import without_feature_names
+from chainrule.execution import Examples, Penalty, mean_loss
 from chainrule.optim import SGD, Adam, AdamW, Optimizer, make_schedule
 from chainrule.train import Trainer
 
-__all__ = ["SolverState"]
+__all__ = ["STOCHASTIC_SOLVERS", "SolverState", "StochasticMixin"]
+
+STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
 
 def _optimizer_of(estimator: Any) -> Optimizer:
@@ -113,3 +123,144 @@ class SolverState:
         if verbose:
             print(message + suffix)  # noqa: T201 - verbose is a request
         return stops
+
+
+class StochasticMixin:
+    """Training by epochs: scikit-learn's order of draws, its stopping rules, its texts."""
+
+    def _fit_stochastic(
+        self: Any,
+        X: Any,
+        y: np.ndarray,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple | None,
+        context: Any,
+    ) -> None:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X, y, sample_weight, validation = self._validation_split(X, y, sample_weight, validation)
+        examples, labels = self._examples(X, y, sample_weight), partial(self._decode_targets, y)
+        n_samples = len(examples)
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = SolverState(self)
+        run = self._optimizer.trainer(self, examples, self._batch_size(n_samples))
+        order: np.ndarray | None = np.arange(n_samples, dtype=np.int64) if self.shuffle else None
+        deadline = np.inf if self.max_time is None else time.monotonic() + self.max_time
+        if validation is not None:
+            validation = (*validation, self._examples(*validation))
+            self.validation_loss_curve_ = self.validation_loss_curve_ or []
+        try:
+            self.n_iter_ = 0
+            for _ in range(self.max_iter):
+                task = context.subcontext(task_name="epoch")
+                task.call_on_fit_task_begin(estimator=self, X=X, y=labels)
+                if order is not None:
+                    # scikit-learn shuffles the already shuffled order.
+                    permutation = np.arange(n_samples)
+                    self._random_state.shuffle(permutation)
+                    order = order[permutation]
+                self._one_epoch(run, order, deadline)
+                self._update_no_improvement_count(validation)
+                exhausted = self._optimizer.iteration_ends(self.t_, self._no_improvement_count == 0)
+                stop = task.call_on_fit_task_end(
+                    estimator=self, X=X, y=labels, reconstruction_attributes=self._reconstruction_attributes
+                )
+                if self._no_improvement_count > self.n_iter_no_change:
+                    if self._optimizer.trigger_stopping(self._stopping_message(), self.verbose):
+                        break
+                    self._no_improvement_count = 0
+                if incremental or stop or exhausted or time.monotonic() >= deadline:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
+                        "reached and the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=2,
+                    )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        if self.early_stopping:
+            self._network.parameters[:], self._network.buffers[:] = self._best
+
+    def _validation_split(
+        self: Any, X: Any, y: np.ndarray, sample_weight: Any, validation: tuple | None
+    ) -> tuple:
+        """Hold out rows for early stopping, unless validation data was given."""
+        if not self.early_stopping or validation is not None:
+            return X, y, sample_weight, validation
+        stratify = y if is_classifier(self) and self.n_outputs_ == 1 else None
+        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        if parts[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        weights = (None, None) if sample_weight is None else (parts[4], parts[5])
+        return parts[0], parts[2], weights[0], (parts[1], parts[3], weights[1])
+
+    def _batch_size(self: Any, n_samples: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_samples)
+        if self.batch_size > n_samples:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=2,
+            )
+        return int(np.clip(self.batch_size, 1, n_samples))
+
+    def _one_epoch(self: Any, run: Any, order: np.ndarray | None, deadline: float) -> None:
+        """Run one epoch and note its loss."""
+        rates = self._optimizer.rates(run.step, run.steps_per_epoch, self.max_iter)
+        report = run.epoch(order, rates, deadline)
+        self._optimizer.note(run, rates)
+        self.n_iter_ += 1
+        self.loss_ = (report.loss / self._loss_divisor() + report.penalty) / report.n_rows
+        self.t_ += len(run.examples)
+        self.loss_curve_.append(self.loss_)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")  # noqa: T201 - verbose is a request
+
+    def _stopping_message(self: Any) -> str:
+        what = "Validation score" if self.early_stopping else "Training loss"
+        patience = self.n_iter_no_change
+        return f"{what} did not improve more than tol={self.tol:f} for {patience} consecutive epochs."
+
+    def _update_no_improvement_count(self: Any, validation: tuple | None) -> None:
+        """Compare this epoch with the best so far, by validation score or by training loss."""
+        score = None if validation is None else self._validate(*validation)
+        if self.early_stopping:
+            self.validation_scores_.append(score)
+            if self.verbose:
+                print(f"Validation score: {score:f}")  # noqa: T201
+            stale = score < self.best_validation_score_ + self.tol
+            if score > self.best_validation_score_:
+                self.best_validation_score_ = score
+                self._remember_best()
+        else:
+            stale = self.loss_ > self.best_loss_ - self.tol
+            self.best_loss_ = min(self.best_loss_, self.loss_)
+        self._no_improvement_count = self._no_improvement_count + 1 if stale else 0
+
+    def _validate(self: Any, X: Any, y: np.ndarray, sample_weight: Any, examples: Examples) -> float:
+        """Note the validation loss; the validation score."""
+        z = self._network.executor(self.n_jobs).predict(examples.X)
+        loss = mean_loss(self._network.plan, z, examples) / self._loss_divisor()
+        self.validation_loss_curve_.append(loss)
+        if self.scoring == "loss":
+            return -loss
+        if self.scoring is not None:
+            from sklearn.metrics import check_scoring
+
+            scorer = check_scoring(self, scoring=self.scoring)
+            # A plain function of (estimator, X, y) knows no weights; scikit-learn's scorers do.
+            weighable = sample_weight is not None and not inspect.isfunction(scorer)
+            extra = {"sample_weight": sample_weight} if weighable else {}
+            return float(scorer(without_feature_names(self), X, self._decode_targets(y), **extra))
+        output = self._activate_output(z)
+        if not np.isfinite(output).all():
+            return np.nan
+        return self._score_predictions(self._decode_targets(y), self._decode(output), sample_weight)

@@ -1,17 +1,22 @@
-"""Training: ``fit``, its options and history, and the loop beneath it."""
+"""Training: ``fit`` and ``fit_many``, their options and histories, and the loop beneath them."""
 
 from chainrule.train.fitting import fit, predict
 from chainrule.train.history import History
 from chainrule.train.loop import Trainer, make_executor
+from chainrule.train.many import Job, fit_many
 from chainrule.train.options import EarlyStopping, EpochEvent, FitOptions
+from chainrule.train.side_by_side import JobError
 
 __all__ = [
     "EarlyStopping",
     "EpochEvent",
     "FitOptions",
     "History",
+    "Job",
+    "JobError",
     "Trainer",
     "fit",
+    "fit_many",
     "make_executor",
     "predict",
 ]

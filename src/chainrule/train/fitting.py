@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.execution import Examples, Penalty, prepare
+from chainrule.execution import Penalty, prepare
 from chainrule.functions import get_loss
 from chainrule.nn import Module
 from chainrule.optim import Optimizer, make_optimizer, make_schedule
 from chainrule.plan import LossTerm, Plan, flatten, lower, store
+from chainrule.train.data import FitData, read_data
 from chainrule.train.history import History
 from chainrule.train.loop import Trainer, make_executor
 from chainrule.train.metrics import metric_functions
-from chainrule.train.options import EarlyStopping, EpochEvent, FitOptions, read_options
+from chainrule.train.options import EarlyStopping, EpochEvent, read_options
 from chainrule.train.progress import EpochProgress
-from chainrule.train.weighting import weighted_examples
 
-__all__ = ["fit", "predict"]
+__all__ = ["Fitting", "fit", "predict"]
+
+ROWS_A_COPY = 8192
 
 
 def fit(
@@ -81,13 +83,8 @@ def fit(
     >>> history.stopped, history["accuracy"][-1] > 0.9
     ('finished', True)
     """
-    return _Fitting(module, loss, make_optimizer(optimizer), read_options(options)).run(
-        X,
-        y,
-        epochs=_count("epochs", epochs),
-        batch_size=_count("batch_size", batch_size),
-        validation=validation,
-    )
+    fitting = Fitting(module, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, **options)
+    return fitting.run(X, y, validation)
 
 
 def predict(module: Module, X: Any, *, executor: str = "engine", n_jobs: int | None = None) -> np.ndarray:
@@ -129,45 +126,55 @@ def _vectors(module: Module, plan: Plan, dtype: Any) -> tuple[np.ndarray, np.nda
     return flatten(state, plan.parameters, dtype), flatten(state, plan.buffers, dtype)
 
 
-class _Fitting:
-    """One call of ``fit``."""
+def _outputs(executor: Any, X: Any, rows: np.ndarray | None) -> np.ndarray:
+    """Raw outputs of some rows of X, of which no more than a few thousand are copied at a time."""
+    if rows is None:
+        outputs: np.ndarray = executor.predict(X)
+        return outputs
+    parts = range(0, len(rows), ROWS_A_COPY)
+    return np.concatenate([executor.predict(X[rows[start : start + ROWS_A_COPY]]) for start in parts])
 
-    def __init__(self, module: Module, loss: Any, optimizer: Optimizer, options: FitOptions) -> None:
+
+class Fitting:
+    """One call of ``fit``; its arguments."""
+
+    def __init__(
+        self,
+        module: Module,
+        *,
+        loss: Any,
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 10,
+        batch_size: int = 32,
+        **options: Any,
+    ) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"module must be a Module of chainrule.nn; got {type(module).__name__}")
         self.module = module
         self.loss = loss
-        self.optimizer = optimizer
-        self.options = options
+        self.optimizer = make_optimizer(optimizer)
+        self.options = read_options(options)
+        self.epochs = _count("epochs", epochs)
+        self.batch_size = _count("batch_size", batch_size)
         self.plan = lower(module, loss)
-        self.dtype = np.dtype(options.dtype or _module_dtype(module))
+        self.dtype = np.dtype(self.options.dtype or _module_dtype(module))
         self.record = get_loss(self.plan.loss.name)
-        self.metrics = metric_functions(options.metrics)
-        self.targets = np.empty(0)
-        self.random = np.random.default_rng(options.seed)
+        self.metrics = metric_functions(self.options.metrics)
+        self.random = np.random.default_rng(self.options.seed)
 
-    def run(self, X: Any, y: Any, *, epochs: int, batch_size: int, validation: Any) -> History:
+    def run(self, X: Any, y: Any, validation: Any = None) -> History:
         """Train, and give the module the weights of the epoch to keep."""
-        examples, held_out = self._data(X, y, validation)
-        parameters, buffers = _vectors(self.module, self.plan, self.dtype)
         options = self.options
+        data = read_data(self.plan, self.loss, X, y, validation, options, self.dtype, self.random)
+        parameters, buffers = _vectors(self.module, self.plan, self.dtype)
         executor = make_executor(options.executor, self.plan, parameters, buffers, options.n_jobs)
-        trainer = Trainer(
-            executor,
-            examples,
-            self.optimizer,
-            min(batch_size, len(examples)),
-            penalty=Penalty(options.l2, options.l1),
-            clip_norm=options.clip_norm,
-            seed=options.seed,
-            telemetry_every=options.telemetry_every,
-        )
+        trainer = self._trainer(executor, data)
         history = History(executor=executor.name)
-        keeper = _BestKeeper(options.stopping, held_out is not None, executor)
+        keeper = _BestKeeper(options.stopping, data.held_out is not None, executor)
         self.module.train()
         try:
-            with EpochProgress(epochs, options.verbose) as progress:
-                history.stopped = self._epochs(trainer, held_out, epochs, history, keeper, progress)
+            with EpochProgress(self.epochs, options.verbose) as progress:
+                history.stopped = self._epochs(trainer, data, history, keeper, progress)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
         finally:
@@ -176,70 +183,38 @@ class _Fitting:
             self.module.eval()
         return history
 
-    def _data(self, X: Any, y: Any, validation: Any) -> tuple[Examples, Examples | None]:
+    def _trainer(self, executor: Any, data: FitData) -> Trainer:
         options = self.options
-        weights = options.sample_weight
-        if validation is None:
-            self._measured(y)
-            return self._examples(X, y, weights, "", options.class_weight), None
-        if isinstance(validation, int | float) and not isinstance(validation, bool):
-            return self._split(X, y, weights, float(validation))
-        if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
-            raise ValueError(
-                "validation must be (X, y), (X, y, weights) or a share of the rows between 0 and 1"
-            )
-        X_held_out, y_held_out, *rest = validation
-        held_out = self._examples(X_held_out, y_held_out, rest[0] if rest else None, "validation ")
-        self._measured(validation[1])
-        return self._examples(X, y, weights, "", options.class_weight), held_out
-
-    def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Examples, Examples]:
-        """Hold out a random share of the rows."""
-        everything = self._examples(X, y, weights, "", self.options.class_weight)
-        n = len(everything)
-        n_held_out = round(share * n)
-        if not 0 < share < 1 or not 0 < n_held_out < n:
-            raise ValueError(
-                f"validation must leave rows on both sides: a share of {share} of {n} rows does not"
-            )
-        rows = self.random.permutation(n)
-        self._measured(y, rows[:n_held_out])
-
-        def take(part: np.ndarray) -> Examples:
-            chosen = None if everything.weights is None else everything.weights[part]
-            return Examples(everything.X[part], everything.y[part], chosen)
-
-        return take(rows[n_held_out:]), take(rows[:n_held_out])
-
-    def _measured(self, y: Any, rows: Any = slice(None)) -> None:
-        """Keep the targets that metrics compare with: y itself, not what a weighted loss makes of it."""
-        targets = self.record.check_targets(y, self.plan.n_outputs)[rows]
-        self.targets = targets.astype(self.dtype) if targets.dtype.kind == "f" else targets
-
-    def _examples(self, X: Any, y: Any, weights: Any, name: str, class_weight: Any = None) -> Examples:
-        return weighted_examples(
-            self.plan, self.loss, X, y, weights, class_weight, dtype=self.dtype, name=name
+        n_rows = len(data.examples) if data.rows is None else len(data.rows)
+        return Trainer(
+            executor,
+            data.examples,
+            self.optimizer,
+            min(self.batch_size, n_rows),
+            penalty=Penalty(options.l2, options.l1),
+            clip_norm=options.clip_norm,
+            seed=options.seed,
+            telemetry_every=options.telemetry_every,
+            rows=data.rows,
         )
 
     def _epochs(
         self,
         trainer: Trainer,
-        held_out: Examples | None,
-        epochs: int,
+        data: FitData,
         history: History,
         keeper: "_BestKeeper",
         progress: EpochProgress,
     ) -> str:
         """Run epochs until there is a reason to stop; returns it."""
-        options = self.options
-        schedule = copy.deepcopy(make_schedule(options.schedule))  # some keep count
-        n, steps = len(trainer.examples), trainer.steps_per_epoch
+        schedule = copy.deepcopy(make_schedule(self.options.schedule))  # some keep count
+        n, steps = trainer.n_rows, trainer.steps_per_epoch
         began = time.monotonic()
-        deadline = np.inf if options.max_time is None else began + options.max_time
-        for epoch in range(1, epochs + 1):
-            order = self.random.permutation(n).astype(np.int64) if options.shuffle else None
+        deadline = np.inf if self.options.max_time is None else began + self.options.max_time
+        for epoch in range(1, self.epochs + 1):
+            order = self.random.permutation(n).astype(np.int64) if self.options.shuffle else None
             numbers = np.arange(trainer.step, trainer.step + steps)
-            rates = self.optimizer.lr * schedule.factors(numbers, epochs * steps, steps)
+            rates = self.optimizer.lr * schedule.factors(numbers, self.epochs * steps, steps)
             report = trainer.epoch(order, rates, deadline)
             record = {
                 "epoch": epoch,
@@ -247,10 +222,10 @@ class _Fitting:
                 "penalty": report.penalty / report.n_rows,
                 "learning_rate": float(rates[-1]),
                 "seconds": time.monotonic() - began,
-                **self._measure(trainer, held_out),
+                **self._measure(trainer.executor, data),
             }
             history.epochs.append(record)
-            if options.telemetry_every:
+            if self.options.telemetry_every:
                 history.telemetry.append(report)
             progress.advance(record)
             improved = keeper.see(record)
@@ -266,16 +241,19 @@ class _Fitting:
                 return "time limit"
         return "finished"
 
-    def _measure(self, trainer: Trainer, held_out: Examples | None) -> dict[str, float]:
+    def _measure(self, executor: Any, data: FitData) -> dict[str, float]:
         """Validation loss and metrics, of the validation data where there is any."""
         row = {}
-        if held_out is not None:
-            row["validation_loss"] = trainer.executor.loss(held_out)
+        if data.held_out is not None:
+            row["validation_loss"] = executor.loss(data.held_out)
         if self.metrics:
-            data = trainer.examples if held_out is None else held_out
-            prediction = self.record.link(trainer.executor.predict(data.X))
+            if data.held_out is None:
+                z = _outputs(executor, data.examples.X, data.rows)
+            else:
+                z = executor.predict(data.held_out.X)
+            prediction = self.record.link(z)
             for name, metric in self.metrics.items():
-                row[name] = float(metric(self.targets, prediction))
+                row[name] = float(metric(data.targets, prediction))
         return row
 
     def _callbacks_stop(self, trainer: Trainer, record: dict, history: History, report: Any) -> bool:

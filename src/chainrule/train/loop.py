@@ -13,11 +13,11 @@ import numpy as np
 
 from chainrule.arrays import zeros
 from chainrule.engine import EngineExecutor
-from chainrule.engine.threads import available_processors
 from chainrule.execution import Examples, Executor, Instructions, Penalty, Report
 from chainrule.optim import Optimizer
 from chainrule.plan import Plan
 from chainrule.reference import ReferenceExecutor
+from chainrule.train.side_by_side import n_threads_allowed, stop_if_told
 
 __all__ = ["EXECUTORS", "Trainer", "make_executor"]
 
@@ -35,6 +35,8 @@ class Trainer:
     ----------
     executor, examples, optimizer, batch_size, penalty, clip_norm, seed, telemetry_every
         See ``chainrule.execution.Instructions``.
+    rows : ndarray of int64 or None
+        Rows of the examples to train on; None for all.
     state : ndarray of shape (2, n_parameters)
         The optimizer's moments.
     step : int
@@ -50,6 +52,7 @@ class Trainer:
     seed: int = 0
     telemetry_every: int = 0
     step: int = 0
+    rows: np.ndarray | None = None
     state: np.ndarray = field(init=False)
     _stretch: int = field(default=16, init=False)
 
@@ -57,9 +60,14 @@ class Trainer:
         self.state = zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
 
     @property
+    def n_rows(self) -> int:
+        """Rows that one pass visits."""
+        return len(self.examples) if self.rows is None else len(self.rows)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the examples."""
-        return -(-len(self.examples) // self.batch_size)
+        return -(-self.n_rows // self.batch_size)
 
     def epoch(self, order: np.ndarray | None, rates: np.ndarray, deadline: float = np.inf) -> Report:
         """One pass over the examples.
@@ -67,17 +75,21 @@ class Trainer:
         Parameters
         ----------
         order : ndarray of int64 or None
-            Rows in the order in which to visit them; None for the natural one.
+            Rows (places in ``rows``, where that is given) in the order in which to visit them; None
+            for the natural one.
         rates : ndarray of shape (steps_per_epoch,)
             Learning rate of each step.
         deadline : float
             Time (``time.monotonic``) after which no further stretch is begun; the report then covers
             fewer rows than there are.
         """
-        n = len(self.examples)
+        n = self.n_rows
+        if self.rows is not None:
+            order = self.rows if order is None else self.rows[order]
         reports: list[Report] = []
         done = 0
         while done < len(rates) and (not reports or time.monotonic() < deadline):
+            stop_if_told()
             count = min(self._stretch, len(rates) - done)
             rows = slice(done * self.batch_size, min(n, (done + count) * self.batch_size))
             whole = count == len(rates)
@@ -110,6 +122,8 @@ class Trainer:
 
 
 def _merged(reports: list[Report]) -> Report:
+    if len(reports) == 1:
+        return reports[0]
     return Report(
         loss=sum(report.loss for report in reports),
         penalty=sum(report.penalty for report in reports),
@@ -128,15 +142,5 @@ def make_executor(
     if name not in EXECUTORS:
         raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {name!r}")
     if name == "engine":
-        return EngineExecutor(plan, parameters, buffers, n_threads=_threads(n_jobs))
+        return EngineExecutor(plan, parameters, buffers, n_threads=n_threads_allowed(n_jobs))
     return EXECUTORS[name](plan, parameters, buffers)
-
-
-def _threads(n_jobs: int | None) -> int | None:
-    if n_jobs is None:
-        return None
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0: give a number of threads, -1 for all, or None")
-    if n_jobs < 0:
-        return max(1, available_processors() + 1 + n_jobs)
-    return int(n_jobs)

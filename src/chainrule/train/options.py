@@ -70,6 +70,11 @@ class FitOptions:
         Weight of each example; a batch's loss is its weighted mean.
     class_weight : "balanced", dict or array-like, optional
         Weight of each class, for class-index targets.
+    rows : array-like of int or bool, optional
+        Rows of X, y and sample_weight to train on, as ``fit(X[rows], y[rows])`` would, without a copy
+        of X; a row may be there several times.
+    validation_rows : array-like of int or bool, optional
+        Rows to measure on after each epoch, in place of ``validation=(X[rows], y[rows])``.
     l2, l1 : float
         Penalties ½ l2 ‖W‖² and l1 Σ|w| on the weights.
     clip_norm : float
@@ -103,6 +108,8 @@ class FitOptions:
 
     sample_weight: Any = None
     class_weight: Any = None
+    rows: Any = None
+    validation_rows: Any = None
     l2: float = 0.0
     l1: float = 0.0
     clip_norm: float = 0.0

@@ -1,13 +1,51 @@
-"""The progress bar of a training."""
+"""The progress bars: of the epochs of a training, of the networks of many."""
 
 import sys
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["EpochProgress"]
+__all__ = ["EpochProgress", "NetworkProgress"]
 
 
-class EpochProgress:
-    """A rich progress bar over epochs on standard error; nothing where that is not a terminal.
+class _Progress:
+    """A rich progress bar on standard error; nothing where that is not a terminal."""
+
+    unit = ""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        self._total = total
+        self._shown = shown and sys.stderr.isatty()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn(self.unit),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self._total)
+        return self
+
+    def _advance(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, description=text)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class EpochProgress(_Progress):
+    """A bar over epochs.
 
     Parameters
     ----------
@@ -17,39 +55,31 @@ class EpochProgress:
         0 for silence.
     """
 
+    unit = "epoch"
+
     def __init__(self, epochs: int, verbose: int) -> None:
-        self._epochs = epochs
-        self._shown = bool(verbose) and sys.stderr.isatty()
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> "EpochProgress":
-        if self._shown:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("epoch"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("", total=self._epochs)
-        return self
+        super().__init__(epochs, bool(verbose))
 
     def advance(self, record: dict[str, float]) -> None:
         """Show an epoch's losses and metrics."""
         if self._bar is not None:
             hidden = ("epoch", "penalty", "learning_rate", "seconds")
-            text = "  ".join(
-                f"{key.replace('_', ' ')} {value:.4g}" for key, value in record.items() if key not in hidden
-            )
-            self._bar.update(self._task, advance=1, description=text)
+            shown = {name: value for name, value in record.items() if name not in hidden}
+            self._advance("  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items()))
 
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+
+class NetworkProgress(_Progress):
+    """A bar over networks.
+
+    Parameters
+    ----------
+    total : int
+        How many there are.
+    shown : bool
+    """
+
+    unit = "network"
+
+    def advance(self) -> None:
+        """One more is trained."""
+        self._advance("")

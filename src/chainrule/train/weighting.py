@@ -9,7 +9,7 @@ from chainrule.execution import Examples, prepare
 from chainrule.functions import get_loss
 from chainrule.plan import Plan
 
-__all__ = ["class_weight_vector", "weighted_examples"]
+__all__ = ["class_weight_vector", "weighted_examples", "weighted_targets"]
 
 
 def class_weight_vector(class_weight: Any, y: np.ndarray, n_classes: int) -> np.ndarray:
@@ -85,6 +85,40 @@ def _by_class(loss: Any, classes: np.ndarray, n_outputs: int) -> tuple[np.ndarra
     return loss.targets(classes, n_outputs) / each[:, None], each
 
 
+def weighted_targets(
+    plan: Plan,
+    loss: Any,
+    y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    *,
+    n_rows: int | None,
+    name: str = "",
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Checked targets, and weights of the examples with those of their classes worked in.
+
+    ``n_rows`` is the number of rows of X, where it is known.
+    """
+    targets = given = get_loss(plan.loss.name).check_targets(y, plan.n_outputs)
+    weights = None
+    if sample_weight is not None:
+        n_rows = len(given) if n_rows is None else n_rows
+        weights = _checked_sample_weight(sample_weight, n_rows, "weights" if name else "sample_weight")
+        if len(given) != n_rows:
+            weights = None  # ``prepare`` says what is wrong
+    if getattr(loss, "weight", None) is not None:
+        if given.ndim == 1:
+            targets, each = _by_class(loss, given, plan.n_outputs)
+            weights = _product(weights, each)
+        else:
+            targets = loss.targets(given, plan.n_outputs)
+    if class_weight is not None:
+        classes = _class_indices(given)
+        each = class_weight_vector(class_weight, classes, max(2, plan.n_outputs))[classes]
+        weights = _product(weights, each)
+    return targets, weights
+
+
 def weighted_examples(
     plan: Plan,
     loss: Any,
@@ -101,24 +135,11 @@ def weighted_examples(
     The weights of ``nn.CrossEntropyLoss(weight=...)`` follow PyTorch: for class indices the mean is
     divided by the sum of the batch's weights, for probabilities by the number of examples.
     """
+    n_rows = np.shape(X)[0] if sample_weight is not None and np.ndim(X) else None
     try:
-        targets = given = get_loss(plan.loss.name).check_targets(y, plan.n_outputs)
-        weights = None
-        if sample_weight is not None:
-            n_rows = np.shape(X)[0] if np.ndim(X) else len(given)
-            weights = _checked_sample_weight(sample_weight, n_rows, "weights" if name else "sample_weight")
-            if len(given) != n_rows:
-                weights = None  # ``prepare`` says what is wrong
-        if getattr(loss, "weight", None) is not None:
-            if given.ndim == 1:
-                targets, each = _by_class(loss, given, plan.n_outputs)
-                weights = _product(weights, each)
-            else:
-                targets = loss.targets(given, plan.n_outputs)
-        if class_weight is not None:
-            classes = _class_indices(given)
-            each = class_weight_vector(class_weight, classes, max(2, plan.n_outputs))[classes]
-            weights = _product(weights, each)
+        targets, weights = weighted_targets(
+            plan, loss, y, sample_weight, class_weight, n_rows=n_rows, name=name
+        )
     except ValueError as error:
         if name:
             raise ValueError(f"{name}{error}") from None
