@@ -81,7 +81,9 @@ class EngineExecutor:
         if precision != "full":
             bfloat16.packed_kernels(precision)  # raises where there are none
             if parameters.dtype != np.float32:
-                raise ValueError(f"precision={precision!r} needs float32 parameters; got {parameters.dtype}")
+                raise ValueError(
+                    f"precision={precision!r} needs dtype='float32'; got {parameters.dtype} parameters"
+                )
         self.plan = plan
         self.precision = precision
         self.parameters = parameters

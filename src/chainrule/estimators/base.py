@@ -71,6 +71,7 @@ class BaseMLP(StochasticMixin, LBFGSMixin, CallbackSupportMixin, BaseEstimator, 
     init: str
     scoring: Any
     dtype: Any
+    precision: str
     n_jobs: int | None
     max_time: float | None
 

@@ -48,7 +48,7 @@ class LBFGSMixin:
         return self._loss_and_gradient(self._examples(X, y, sample_weight))  # type: ignore[attr-defined]
 
     def _loss_and_gradient(self, examples: Any) -> tuple[float, np.ndarray]:
-        executor = self._network.executor(self.n_jobs)  # type: ignore[attr-defined]
+        executor = self._network.executor(self.n_jobs, self.precision)  # type: ignore[attr-defined]
         penalty = Penalty(l2=float(self.alpha), per_example=True)  # type: ignore[attr-defined]
         loss, penalty_value, gradient = executor.gradient(examples, penalty)
         return loss / self._loss_divisor() + penalty_value, self._pack(gradient)  # type: ignore[attr-defined]

@@ -148,14 +148,12 @@ class Network:
             return self
         return Network(self.architecture, replace(self.plan, loss=loss), self.parameters, self.buffers)
 
-    def executor(self, n_jobs: int | None) -> Any:
+    def executor(self, n_jobs: int | None, precision: str = "full") -> Any:
         """The engine on these numbers."""
-        n_threads = n_threads_allowed(n_jobs)
-        if n_threads not in self._executors:
-            self._executors[n_threads] = make_executor(
-                "engine", self.plan, self.parameters, self.buffers, n_threads
-            )
-        return self._executors[n_threads]
+        key = n_threads_allowed(n_jobs), precision
+        if key not in self._executors:
+            self._executors[key] = make_executor("engine", self.plan, self.parameters, self.buffers, *key)
+        return self._executors[key]
 
     # The views would be pickled as copies, and an executor holds addresses: keep the vectors alone.
 

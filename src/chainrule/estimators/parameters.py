@@ -58,6 +58,7 @@ CONSTRAINTS: dict[str, list] = {
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "init": [StrOptions({"auto", *INITIALIZERS})],
     "scoring": [None, str, callable],
+    "precision": [StrOptions({"full", "bf16", "bf16x3"})],
     "dtype": [None, StrOptions({"float32", "float64"}), type, np.dtype],
     "n_jobs": [None, Integral],
     "max_time": [None, Interval(Real, 0, None, closed="neither")],

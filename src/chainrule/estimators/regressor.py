@@ -98,6 +98,9 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
         What early stopping maximises: R², "loss" for the validation loss, or any scorer.
     dtype : "float32", "float64" or None, default=None
         Of the computation; that of X by default.
+    precision : {"full", "bf16", "bf16x3"}, default="full"
+        What the factors of large matrix products are rounded to while training in float32; see
+        ``chainrule.train.FitOptions``.
     n_jobs : int or None, default=None
         Threads; chosen by the size of the network by default. The model does not depend on it.
     max_time : float or None, default=None
@@ -175,6 +178,7 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
         init: str = "auto",
         scoring: Any = None,
         dtype: Any = None,
+        precision: str = "full",
         n_jobs: int | None = None,
         max_time: float | None = None,
         target_scaling: str | None = None,
@@ -211,6 +215,7 @@ class MLPRegressor(RegressorMixin, ExchangeMixin, BaseMLP):
         self.init = init
         self.scoring = scoring
         self.dtype = dtype
+        self.precision = precision
         self.n_jobs = n_jobs
         self.max_time = max_time
         self.target_scaling = target_scaling

@@ -69,7 +69,7 @@ class SolverState:
         """A trainer that goes on from this state."""
         network = estimator._network
         trainer = Trainer(
-            network.executor(estimator.n_jobs),
+            network.executor(estimator.n_jobs, estimator.precision),
             examples,
             self.optimizer,
             batch_size,

@@ -167,7 +167,9 @@ class Fitting:
         options = self.options
         data = read_data(self.plan, self.loss, X, y, validation, options, self.dtype, self.random)
         parameters, buffers = _vectors(self.module, self.plan, self.dtype)
-        executor = make_executor(options.executor, self.plan, parameters, buffers, options.n_jobs)
+        executor = make_executor(
+            options.executor, self.plan, parameters, buffers, options.n_jobs, options.precision
+        )
         trainer = self._trainer(executor, data)
         history = History(executor=executor.name)
         keeper = _BestKeeper(options.stopping, data.held_out is not None, executor)

@@ -136,11 +136,18 @@ def _merged(reports: list[Report]) -> Report:
 
 
 def make_executor(
-    name: str, plan: Plan, parameters: np.ndarray, buffers: np.ndarray, n_jobs: Any = None
+    name: str,
+    plan: Plan,
+    parameters: np.ndarray,
+    buffers: np.ndarray,
+    n_jobs: Any = None,
+    precision: str = "full",
 ) -> Any:
     """The executor of this name for a plan; ``n_jobs`` as in scikit-learn, None for the engine's choice."""
     if name not in EXECUTORS:
         raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {name!r}")
     if name == "engine":
-        return EngineExecutor(plan, parameters, buffers, n_threads=n_threads_allowed(n_jobs))
+        return EngineExecutor(plan, parameters, buffers, n_threads_allowed(n_jobs), precision)
+    if precision != "full":
+        raise ValueError(f"precision={precision!r} needs the engine; got executor={name!r}")
     return EXECUTORS[name](plan, parameters, buffers)
