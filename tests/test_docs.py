@@ -1,0 +1,76 @@
+"""The pages of ``docs``: their Python prints what they say, and their figures are there.
+
+``python tests/test_docs.py`` puts what the Python prints now into the pages.
+"""
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = [DOCS / "engine.md"]
+
+# A block of Python and, where it prints something, the block of text after it.
+BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+FIGURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+
+
+def printed(code: str, space: dict[str, Any], where: str) -> str:
+    """What a block prints; ``space`` holds the names that earlier blocks of the page have made."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(compile(code, where, "exec"), space)
+    return "".join(line.rstrip() + "\n" for line in output.getvalue().rstrip().splitlines())
+
+
+def ids(page: Path) -> str:
+    return page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_the_python_of_a_page_prints_what_it_says(page):
+    space: dict[str, Any] = {"__name__": page.stem}
+    blocks = list(BLOCK.finditer(page.read_text(encoding="utf-8")))
+    assert blocks
+    for number, block in enumerate(blocks):
+        code, text = block.groups()
+        assert printed(code, space, f"{page.name}, block {number}") == (text or "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_the_figures_of_a_page_are_there(page):
+    names = FIGURE.findall(page.read_text(encoding="utf-8"))
+    assert names
+    assert [name for name in names if not (page.parent / name).is_file()] == []
+
+
+def test_figures_are_drawn_from_the_engine_as_it_is(tmp_path, monkeypatch):
+    """The script still runs: what it draws is the schedule, which may have changed."""
+    figures = DOCS / "figures"
+    monkeypatch.setattr(sys, "argv", ["engine.py", str(tmp_path)])
+    monkeypatch.syspath_prepend(str(figures))
+    runpy.run_path(str(figures / "engine.py"), run_name="__main__")
+    drawn = {path.name for path in tmp_path.iterdir()}
+    assert drawn == {path.name for path in figures.glob("*.svg")}
+
+
+def rewrite(page: Path) -> None:
+    """Put what the Python of a page prints into the page."""
+    space: dict[str, Any] = {"__name__": page.stem}
+
+    def with_output(block: re.Match[str]) -> str:
+        output = printed(block[1], space, page.name)
+        return f"```python\n{block[1]}```\n" + (f"\n```text\n{output}```\n" if output else "")
+
+    page.write_text(BLOCK.sub(with_output, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for one in PAGES:
+        rewrite(one)
