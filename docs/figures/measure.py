@@ -51,7 +51,7 @@ class Timed(NamedTuple):
 def kernel_name(call: Call) -> str:
     """The name of a call's kernel."""
     kernel: Any = call.kernel
-    return getattr(kernel, "name", None) or kernel._compiled.__name__
+    return kernel.name
 
 
 class Steps:

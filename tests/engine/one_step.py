@@ -251,4 +251,4 @@ class Step:
 
 
 def name_of(call):
-    return getattr(call.kernel, "name", None) or call.kernel._compiled.__name__
+    return call.kernel.name

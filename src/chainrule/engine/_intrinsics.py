@@ -15,7 +15,6 @@ __all__ = [
     "flush_denormals",
     "futex_wait",
     "futex_wake",
-    "gemm_call",
     "load_atomically",
     "restore_denormals",
     "store_atomically",
@@ -69,11 +68,11 @@ def store_atomically(typing_context, address, value):
 
 @intrinsic
 def load_atomically(typing_context, address):
-    """Load the int64 at an address, before everything after it."""
+    """Load the int64 at an address, before everything after it, after every store that is atomic too."""
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[0], _I64.as_pointer())
-        return builder.load_atomic(pointer, "acquire", 8, typ=_I64)
+        return builder.load_atomic(pointer, "seq_cst", 8, typ=_I64)
 
     return types.int64(types.intp), codegen
 
@@ -177,39 +176,6 @@ def call_address(typing_context, address, arguments):
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), codegen
-
-
-@intrinsic
-def gemm_call(typing_context, address, transpose, sizes, pointers, strides, beta):
-    """Call a Fortran ``?gemm`` at an address: C = op(A) op(B) + beta C, column-major.
-
-    ``transpose`` holds the two character codes, ``sizes`` (m, n, k), ``pointers`` A, B, C, ``strides``
-    their leading dimensions. The type of ``beta`` is the matrices' type.
-    """
-
-    def codegen(context, builder, signature, args):
-        real = context.get_value_type(beta)
-
-        def by_reference(value, kind):
-            slot = cgutils.alloca_once(builder, kind)
-            builder.store(value, slot)
-            return slot
-
-        def integer(value):
-            return by_reference(builder.trunc(value, _I32), _I32)
-
-        codes = [integer(v) for v in cgutils.unpack_tuple(builder, args[1])]
-        dimensions = [integer(v) for v in cgutils.unpack_tuple(builder, args[2])]
-        a, b, c = (builder.inttoptr(v, _POINTER) for v in cgutils.unpack_tuple(builder, args[3]))
-        lda, ldb, ldc = (integer(v) for v in cgutils.unpack_tuple(builder, args[4]))
-        one = by_reference(ir.Constant(real, 1.0), real)
-        scale = by_reference(args[5], real)
-        function_type = ir.FunctionType(ir.VoidType(), [_POINTER] * 13)
-        function = builder.inttoptr(args[0], function_type.as_pointer())
-        builder.call(function, [*codes, *dimensions, one, a, lda, b, ldb, scale, c, ldc])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, transpose, sizes, pointers, strides, beta), codegen
 
 
 # -- arithmetic for vector_math --------------------------------------------------------------------

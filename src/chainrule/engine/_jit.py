@@ -99,6 +99,7 @@ class Kernel:
 
     Attributes
     ----------
+    name : str
     fields : tuple of str
         Names of the call's own arguments, in order.
     reals : frozenset of str
@@ -106,6 +107,7 @@ class Kernel:
     """
 
     def __init__(self, function: Callable, identity: tuple, dtype: Any = np.float64) -> None:
+        self.name = function.__name__
         names = inspect.signature(function).parameters
         in_step = (*STEP, *STEP_REALS, "step")
         self.fields = tuple(name for name in names if name not in in_step)

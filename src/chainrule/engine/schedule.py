@@ -237,7 +237,7 @@ class Scheduler:
     def _loss(self) -> None:
         """Loss and slope ∂ℒ/∂z of each row, equation (3)."""
         last, term = len(self.plan.operations), self.plan.loss
-        kernel = kernels.loss_rows(get_loss(term.name), self.purpose.classes, self.dtype)
+        kernel = kernels.loss_rows(get_loss(term.name), self.purpose.classes, self.dtype, self.plan.n_outputs)
         private = self.layouts[last].private
         whole = Part(0, 1, 0, self.plan.n_outputs)
 

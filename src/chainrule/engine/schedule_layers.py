@@ -181,9 +181,10 @@ def batch_norm_backward(s: "Scheduler", k: int, op: Operation) -> None:
         }  # fmt: skip
         reads = (
             s.region("value", op.source, t, part), s.region("delta", k + 1, t, part),
-            s.region("statistics", k + 1, t, part), s.own("parameters", op.weight, part),
+            s.own("parameters", op.weight, part),
         )  # fmt: skip
-        writes = [s.region("delta", source, t, part)] if source else []
+        writes = [s.region("statistics", k + 1, t, part)]  # the sums; mean and scale are read
+        writes += [s.region("delta", source, t, part)] if source else []
         if stores:
             writes += [s.own("gradient", op.weight, part), s.own("gradient", op.bias, part)]
         return [Call(normalization.batch_norm_backward(s.dtype), arguments, reads, tuple(writes))]

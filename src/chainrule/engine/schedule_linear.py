@@ -29,9 +29,6 @@ def _weights(op: Operation, inputs: tuple[int, int], part: Part) -> Access:
 
 def forward(s: "Scheduler", k: int, op: Operation) -> None:
     """Z = H V + b, equation (1), on own columns."""
-    stride = pieces(s, k, op)[0].stride
-    spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
-    copies = spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
     packs = schedule_bfloat16.serves(s, k, op)
 
     def product(t: int) -> list[Call]:
@@ -43,13 +40,15 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
         if packs:
             return schedule_bfloat16.forward_calls(s, k, op, t, tuple(reads), writes)
         calls: list[Call] = []
+        copies = part.count > 0 and _worth_copying(s, op, piece_of(s, k, op, part).stride)
         panel = PANEL if copies else max(1, part.count)
         for first in range(part.first, part.first + part.count, panel):
             count = min(panel, part.first + part.count - first)
-            right = piece_of(s, k, op, Part(0, 1, first, count)).weights
-            right_stride = stride
+            piece = piece_of(s, k, op, Part(0, 1, first, count))
+            right, right_stride = piece.weights, piece.stride
             if copies:
-                right, right_stride = _copied(s, t, calls, (right, stride), op.width_in, count)
+                weights = _weights(op, (0, op.width_in), Part(0, 1, first, count))
+                right, right_stride = _copied(s, t, calls, (right, right_stride), weights)
             arguments = {
                 "left": s.rows_of(op.source, t), "left_offset": 0, "n_terms": op.width_in,
                 "right": right, "right_stride": right_stride,
@@ -64,16 +63,23 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
     s.phase(product)
 
 
+def _worth_copying(s: "Scheduler", op: Operation, stride: int) -> bool:
+    """Whether a panel of V, whose rows are so many bytes apart, is copied together first."""
+    spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
+    return spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
+
+
 def _copied(
-    s: "Scheduler", t: int, calls: list[Call], right: tuple[int, int], n_terms: int, count: int
+    s: "Scheduler", t: int, calls: list[Call], right: tuple[int, int], panel: Access
 ) -> tuple[int, int]:
     """A panel copied to scratch memory; where it is now, and its stride."""
     scratch, compact = address(s.memory.scratch[t]), PANEL * s.itemsize
+    n_terms, count = panel.rows[1], panel.columns[1] - panel.columns[0]
     arguments = {
         "source": right[0], "source_stride": right[1], "rows": n_terms, "columns": count,
         "target": scratch, "target_stride": compact,
     }  # fmt: skip
-    calls.append(Call(objects.product_kernels(s.dtype)["copy"], arguments))
+    calls.append(Call(objects.product_kernels(s.dtype)["copy"], arguments, (panel,)))
     return scratch, compact
 
 
