@@ -2,8 +2,9 @@
 
 A step walks through weights and moments again and again. On pages of 4 KB they lie scattered over the
 physical memory, so that some sets of a cache are fought for while others stay empty, and every page needs an
-entry of the translation buffer; on pages of 2 MB neither happens, and a step of a network of a hundred thousand
-weights takes a tenth less time. Linux gives such pages on request; elsewhere arrays are ordinary ones.
+entry of the translation buffer; on pages of 2 MB neither happens, and a step of a network of a hundred
+thousand weights takes a tenth less time. Linux gives such pages on request; elsewhere arrays are ordinary
+ones.
 """
 
 import itertools
