@@ -109,8 +109,9 @@ def fit_many(
     >>> from sklearn.model_selection import KFold
     >>> from chainrule import nn
     >>> X, y = load_digits(return_X_y=True)
+    >>> X = X / 16
     >>> jobs = [
-    ...     Job(nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1)), X / 16, y,
+    ...     Job(nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1)), X, y,
     ...         rows=train, validation_rows=test, loss="softmax_cross_entropy", metrics=["accuracy"])
     ...     for train, test in KFold(5, shuffle=True, random_state=0).split(X)
     ... ]
