@@ -75,6 +75,7 @@ class ChainrulePeer(Peer):
     def facts(self) -> str:
         try:
             from chainrule.engine.blas import library_name
+
             from chainrule.engine.objects import vector_unit
         except ImportError:  # an engine with kernels of its own needs no BLAS
             return ""

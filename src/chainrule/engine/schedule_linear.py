@@ -15,11 +15,10 @@ from chainrule.plan import Operation
 if TYPE_CHECKING:
     from chainrule.engine.schedule import Scheduler
 
-# A panel of V whose rows are multiples of 1 KB apart, or that spreads over more than a second-level cache, is
-# first copied together, where as many rows of the batch read it again and again.
-BYTES_APART = 1024
-BYTES_SPREAD = 1 << 20
-ROWS_FOR_A_COPY = 24
+# A panel of V whose rows are multiples of 4 KB apart, or that spreads over more than a second-level cache, is
+# first copied together, where enough rows of the batch read it again and again.
+BYTES_APART, ROWS_FOR_APART = 4096, 48
+BYTES_SPREAD, ROWS_FOR_SPREAD = 1 << 20, 64
 
 
 def _weights(op: Operation, inputs: tuple[int, int], part: Part) -> Access:
@@ -65,8 +64,9 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
 
 def _worth_copying(s: "Scheduler", op: Operation, stride: int) -> bool:
     """Whether a panel of V, whose rows are so many bytes apart, is copied together first."""
-    spread = stride % BYTES_APART == 0 or stride * op.width_in > BYTES_SPREAD
-    return spread and s.memory.capacity >= ROWS_FOR_A_COPY and op.width_in >= PANEL
+    rows = s.memory.capacity
+    apart = stride % BYTES_APART == 0 and rows >= ROWS_FOR_APART
+    return apart or (stride * op.width_in >= BYTES_SPREAD and rows >= ROWS_FOR_SPREAD)
 
 
 def _copied(
