@@ -1,4 +1,4 @@
-"""Measure chainrule beside scikit-learn, PyTorch and JAX: ``python benchmarks/bench.py``.
+"""Measure chainrule beside scikit-learn, PyTorch, JAX and ONNX Runtime: ``python benchmarks/bench.py``.
 
 What is measured, and why in this way, is in ``README.md`` beside this file.
 """
@@ -6,33 +6,35 @@ What is measured, and why in this way, is in ``README.md`` beside this file.
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import report
+from floor import measure_peak
+from library import FAMILIES, family
 from machine import MachineBusy, removed_variables
-from parts import Digits, StartUp, Steps, estimators_exist, measure_digits, measure_start_up, measure_steps
-from peer import DEFAULT, PEERS, installed, missing
-from problem import NETWORKS, Network
-from session import Failed, Plan
+from parts import PARTS
+from peer import DEFAULT, PEERS
+from turns import Choice, Measured, Plan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("steps", "startup", "digits")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; wrong names are answered with the right ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--only", metavar="NAMES", default=",".join((*DEFAULT, *PARTS)),
-        help=f"comma-separated parts ({', '.join(PARTS)}) and libraries ({', '.join(PEERS)}); "
+        "--only", metavar="NAMES", default=",".join(PARTS),
+        help=f"comma-separated parts ({', '.join(PARTS)}) and libraries ({', '.join((*PEERS, *FAMILIES))}); "
         "without a part, the training steps of those libraries; without a library, the default ones",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=None, help="samples of each (default 7, quick 3)")
-    parser.add_argument("--quick", action="store_true", help="3 shorter rounds, the two smallest networks")
+    parser.add_argument("--quick", action="store_true", help="3 shorter rounds, only small cases")
     parser.add_argument(
         "--out", type=Path, default=None,
-        help="Markdown page to write (default docs/benchmarks.md for a complete run, else none)",
+        help="Markdown page to write, with the figure beside it (default docs/benchmarks.md for a complete "
+        "run, else none)",
     )  # fmt: skip
     parser.add_argument(
         "--patience", type=float, default=600.0, metavar="SECONDS",
@@ -42,72 +44,50 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--unchecked", action="store_true", help="do not wait for quiet, keep all samples: NOT valid results"
     )
     options = parser.parse_args(arguments)
-    chosen = [name.strip() for name in options.only.split(",") if name.strip()]
-    unknown = sorted(set(chosen) - set(PEERS) - set(PARTS))
-    if unknown or not chosen:
-        parser.error(f"--only: {', '.join(unknown) or 'nothing'} is not among {', '.join((*PARTS, *PEERS))}")
+    names = [name.strip() for name in options.only.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(PEERS) - set(FAMILIES) - set(PARTS))
+    if unknown or not names:
+        known = dict.fromkeys((*PARTS, *PEERS, *FAMILIES))
+        parser.error(f"--only: {', '.join(unknown) or 'nothing'} is not among {', '.join(known)}")
+    options.libraries = [name for name in names if name not in PARTS]
+    options.parts = [part for part in PARTS if part in names] or ["steps"]
+    if "steps" in options.parts and options.libraries and not set(options.libraries) & set(PEERS):
+        parser.error(f"--only: training steps are measured of {', '.join(PEERS)}")
     if options.rounds is not None and options.rounds < 1:
         parser.error(f"--rounds must be at least 1; got {options.rounds}")
-    options.parts = [part for part in PARTS if part in chosen] or ["steps"]
-    options.libraries = [name for name in PEERS if name in chosen] or list(DEFAULT)
-    complete = set(chosen) >= {*DEFAULT, *PARTS} and not (options.quick or options.unchecked)
-    if options.out is None and complete:
+    complete = not options.libraries and options.parts == list(PARTS)
+    if options.out is None and complete and not (options.quick or options.unchecked):
         options.out = PAGE
     return options
 
 
-def measure(options: argparse.Namespace, networks: Sequence[Network] = NETWORKS) -> report.Results:
-    """Run the chosen parts."""
+def choice_of(options: argparse.Namespace) -> Choice:
+    """What was asked for: the named libraries and how carefully to measure them."""
     default = Plan(rounds=3, seconds=0.3) if options.quick else Plan()
     plan = Plan(options.rounds or default.rounds, default.seconds, not options.unchecked, options.patience)
-    names = installed(tuple(options.libraries))
-    skipped = [
-        f"{PEERS[name][0]}: not measured, {missing(name)} is not installed"
-        for name in options.libraries
-        if name not in names
-    ]
-    steps: list[Steps] = []
-    if "steps" in options.parts:
-        steps = measure_steps(names, plan, networks[:2] if options.quick else networks)
-    start_up, digits = None, None
-    if set(options.parts) & {"startup", "digits"}:
-        start_up, digits = _measure_fits(options.parts, plan, skipped)
-    return report.Results(plan, _command(), steps, start_up, digits, skipped)
+    named = options.libraries
+    return Choice(
+        plan=plan,
+        peers=tuple(name for name in PEERS if name in named) if named else DEFAULT,
+        families=frozenset(map(family, named)) if named else frozenset(FAMILIES),
+        quick=options.quick,
+    )
 
 
-def _measure_fits(
-    parts: Sequence[str], plan: Plan, skipped: list[str]
-) -> tuple[StartUp | None, Digits | None]:
-    """The parts that need the estimators; where those are missing, ``skipped`` says so."""
-    if not estimators_exist():
-        skipped.append("First fit and digits: not measured, chainrule.estimators has no MLPClassifier here")
-        return None, None
-    start_up, digits = None, None
-    if "startup" in parts:
-        try:
-            start_up = measure_start_up(plan)
-        except Failed as failure:
-            skipped.append(f"First fit: failed, {failure}")
-    if "digits" in parts:
-        digits = measure_digits(("chainrule", "chainrule-float32", "sklearn"), plan)
-    return start_up, digits
+def measure(options: argparse.Namespace) -> report.Results:
+    """Run the chosen parts."""
+    choice = choice_of(options)
+    peak = measure_peak(choice.plan)
+    results: dict[str, Sequence[Measured]] = {}
+    for name in options.parts:
+        start = time.monotonic()
+        results[name] = PARTS[name].measure_part(choice)
+        print(f"part {name}: {time.monotonic() - start:.0f} s")
+    return report.Results(choice.plan, _command(), peak, results)
 
 
 def _command() -> str:
     return shlex.join(["python", "benchmarks/bench.py", *sys.argv[1:]])
-
-
-def failed(results: report.Results) -> bool:
-    """Whether something installed could not be measured, or a network did not learn."""
-    everything = [result.series for result in results.steps]
-    everything += [part.series for part in (results.start_up, results.digits) if part is not None]
-    return (
-        any(result.failures for result in results.steps)
-        or any(not one.learned for result in results.steps for one in result.learning.values())
-        or (results.digits is not None and bool(results.digits.failures))
-        or any(not one.clean or one.failure for series in everything for one in series.values())
-        or any("failed" in line for line in results.skipped)
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,10 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     report.show(results)
     if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(report.markdown(results), encoding="utf-8")
-        print(f"written: {options.out}")
-    return int(failed(results))
+        print("written:", *report.write(results, options.out))
+    return int(results.failed)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,12 @@ __all__ = [
     "MachineBusy",
     "Stopwatch",
     "blas_facts",
+    "busy_seconds",
     "can_check",
     "clean_environment",
+    "contaminated",
     "description",
+    "processors",
     "removed_variables",
     "wait_until_quiet",
 ]
@@ -36,10 +39,11 @@ FOREIGN_SECONDS = 0.02
 # for all alike, so that each library runs as its authors ship it.
 NUMERICAL_PREFIXES = (
     "ATEN_", "BLIS_", "CHAINRULE_", "DNNL_", "FLEXIBLAS", "GOMP_", "GOTO_", "JAX_", "KMP_", "MKL_", "NPY_",
-    "NUMBA_", "NUMEXPR_", "NVPL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH_", "VECLIB_", "XLA_",
+    "NUMBA_", "NUMEXPR_", "NVPL_", "OMP_", "ONEDNN_", "OPENBLAS_", "ORT_", "PYTORCH_", "TORCHDYNAMO_",
+    "TORCHINDUCTOR_", "TORCH_", "VECLIB_", "XLA_",
 )  # fmt: skip
-# Not a setting of the measured code, but where its compiled kernels are kept.
-KEPT = ("CHAINRULE_CACHE_DIR",)
+# Not settings of the measured code, but where its compiled kernels are kept.
+KEPT = ("CHAINRULE_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 
 
 class MachineBusy(RuntimeError):
@@ -90,32 +94,41 @@ def wait_until_quiet(patience: float, window: float = 0.3) -> None:
             raise MachineBusy(f"the machine was still busy after {patience:.0f} s ({idle:.0%} idle)")
 
 
+def busy_seconds() -> float:
+    """Seconds that all processors together have not been idle since boot; 0 where that cannot be known."""
+    return _busy_and_total()[0] if can_check() else 0.0
+
+
+def contaminated(seconds: float, foreign: float) -> bool:
+    """Whether other processes computed for too large a part of a measurement."""
+    return foreign > FOREIGN_SECONDS + FOREIGN_SHARE * seconds
+
+
 @dataclass
 class Stopwatch:
-    """What ``Stopwatch.running()`` measured: wall-clock time, and the processor time of other processes."""
+    """What ``Stopwatch.running()`` measured: wall-clock time, and processor time, own and of others."""
 
     seconds: float = 0.0
     foreign: float = 0.0
+    own: float = 0.0
 
     @property
     def contaminated(self) -> bool:
         """Whether other processes took so much time that the measurement means little."""
-        return self.foreign > FOREIGN_SECONDS + FOREIGN_SHARE * self.seconds
+        return contaminated(self.seconds, self.foreign)
 
     @classmethod
     @contextmanager
     def running(cls) -> Iterator["Stopwatch"]:
         """Time the body of a with statement. Children count as own once they have been waited for."""
         watch = cls()
-        checked = can_check()
-        busy_before = _busy_and_total()[0] if checked else 0.0
+        busy_before = busy_seconds()
         own_before = _own_seconds()
         start = time.perf_counter()
         yield watch
         watch.seconds = time.perf_counter() - start
-        own = _own_seconds() - own_before
-        if checked:
-            watch.foreign = max(0.0, _busy_and_total()[0] - busy_before - own)
+        watch.own = _own_seconds() - own_before
+        watch.foreign = max(0.0, busy_seconds() - busy_before - watch.own)
 
 
 def _own_seconds() -> float:
@@ -162,7 +175,7 @@ def description() -> list[str]:
     return lines
 
 
-def blas_facts(package: str) -> str:
+def blas_facts(package: str, threads: bool = True) -> str:
     """Name, version, kernels and threads of the BLAS that ``"numpy"`` or ``"scipy"`` has loaded.
 
     Wheels of the two bring a library each, in a folder named after the package; elsewhere they share one.
@@ -172,9 +185,11 @@ def blas_facts(package: str) -> str:
     loaded = [library for library in threadpool_info() if library["user_api"] == "blas"]
     own = [library for library in loaded if Path(library["filepath"]).parent.name.startswith(package)]
     for library in own or loaded:
-        kernels = f"{library['architecture']} kernels, " if library.get("architecture") else ""
-        version = library["version"] or "of unknown version"
-        return f"{library['internal_api']} {version} ({kernels}{library['num_threads']} threads by itself)"
+        details = [f"{library['architecture']} kernels"] if library.get("architecture") else []
+        details += [f"{library['num_threads']} threads by itself"] if threads else []
+        return (
+            f"{library['internal_api']} {library['version'] or 'of unknown version'} ({', '.join(details)})"
+        )
     return "BLAS"
 
 

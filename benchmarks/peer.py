@@ -1,12 +1,13 @@
-"""The one interface of all that is measured, and the list of them."""
+"""The one interface of all that trains a network, and the list of them."""
 
 from abc import ABC, abstractmethod
-from importlib import import_module, metadata, util
+from importlib import metadata
 
 import numpy as np
+from library import Library
 from problem import Weights
 
-__all__ = ["DEFAULT", "PEERS", "Peer", "installed", "make", "missing"]
+__all__ = ["DEFAULT", "PEERS", "Peer"]
 
 
 class Peer(ABC):
@@ -57,34 +58,21 @@ class Peer(ABC):
         return {name: metadata.version(name) for name in self.distributions}
 
 
-# Name: (label, module that must be installed, where the class is, threads).
-PEERS: dict[str, tuple[str, str, str, int | None]] = {
-    "chainrule": ("chainrule", "chainrule", "peer_chainrule:ChainrulePeer", None),
-    "chainrule-1": ("chainrule, 1 thread", "chainrule", "peer_chainrule:ChainrulePeer", 1),
-    "sklearn": ("scikit-learn", "sklearn", "peer_sklearn:SklearnPeer", None),
-    "torch": ("PyTorch, fused Adam", "torch", "peer_torch:TorchPeer", 2),
-    "torch-1": ("PyTorch, 1 thread", "torch", "peer_torch:TorchPeer", 1),
-    "jax": ("JAX, scan", "jax", "peer_jax:JaxPeer", None),
-    "jax-1": ("JAX, 1 thread", "jax", "peer_jax:JaxPeer", 1),
+_OURS = "peer_chainrule:ChainrulePeer"
+_TORCH = "peer_torch:TorchPeer"
+
+PEERS: dict[str, Library] = {
+    "chainrule": Library("chainrule", _OURS),
+    "chainrule-1": Library("chainrule, 1 thread", _OURS, settings={"n_threads": 1}),
+    "chainrule-float64": Library("chainrule, float64", _OURS, settings={"dtype": "float64"}),
+    "chainrule-bf16": Library('chainrule, precision="bf16"', _OURS, settings={"precision": "bf16"}),
+    "chainrule-bf16x3": Library('chainrule, precision="bf16x3"', _OURS, settings={"precision": "bf16x3"}),
+    "sklearn": Library("scikit-learn", "peer_sklearn:SklearnPeer", ("sklearn",)),
+    "torch": Library("PyTorch, fused Adam", _TORCH, ("torch",)),
+    "torch-compile": Library("PyTorch, compiled", "peer_torch:TorchCompiled", ("torch",)),
+    "torch-autocast": Library("PyTorch, autocast to bfloat16", _TORCH, ("torch",), {"autocast": True}),
+    "torch-1": Library("PyTorch, 1 thread", _TORCH, ("torch",), {"n_threads": 1}),
+    "jax": Library("JAX, scan", "peer_jax:JaxPeer", ("jax",)),
+    "jax-1": Library("JAX, 1 thread", "peer_jax:JaxPeer", ("jax",), {"n_threads": 1}),
 }
-DEFAULT = ("chainrule", "chainrule-1", "sklearn", "torch", "jax")
-
-
-def missing(name: str) -> str | None:
-    """The module that is not installed and that the peer needs, if so."""
-    module = PEERS[name][1]
-    if module == "chainrule":  # measured from the sources beside this folder
-        return None
-    return module if util.find_spec(module) is None else None
-
-
-def installed(names: tuple[str, ...] = DEFAULT) -> list[str]:
-    """Those of ``names`` whose library is installed."""
-    return [name for name in names if missing(name) is None]
-
-
-def make(name: str) -> Peer:
-    """A new peer; imports its library."""
-    _, _, where, n_threads = PEERS[name]
-    module, kind = where.split(":")
-    return getattr(import_module(module), kind)(n_threads)
+DEFAULT = tuple(name for name in PEERS if name not in ("torch-1", "jax-1"))

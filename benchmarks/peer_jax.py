@@ -1,4 +1,7 @@
-"""JAX on the CPU: an epoch is one jitted ``lax.scan`` over the batches, with a donated carry."""
+"""JAX on the CPU: an epoch is one jitted ``lax.scan`` over the batches, with a donated carry.
+
+Many networks are the same epoch under ``vmap``.
+"""
 
 import os
 import time
@@ -6,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from peer import Peer
+from predictor import Predictor
 from problem import BETAS, EPSILON, LEARNING_RATE, Weights, initial_weights
 
 
@@ -72,16 +76,23 @@ class JaxPeer(Peer):
         return f"{threads}, rows gathered {self.gather}"
 
 
-def _loss(parameters: Any, X: Any, y: Any) -> Any:
-    """Mean softmax cross-entropy of the ReLU network on a batch."""
+def _outputs(parameters: Any, X: Any) -> Any:
+    """Raw outputs of the ReLU network."""
     import jax
-    import jax.numpy as jnp
 
     h = X
     for W, b in parameters[:-1]:
         h = jax.nn.relu(h @ W + b)
     W, b = parameters[-1]
-    log_probability = jax.nn.log_softmax(h @ W + b)
+    return h @ W + b
+
+
+def _loss(parameters: Any, X: Any, y: Any) -> Any:
+    """Mean softmax cross-entropy of the ReLU network on a batch."""
+    import jax
+    import jax.numpy as jnp
+
+    log_probability = jax.nn.log_softmax(_outputs(parameters, X))
     return -jnp.mean(jnp.take_along_axis(log_probability, y[:, None], axis=1))
 
 
@@ -113,3 +124,76 @@ def _make_epoch(gather_each_batch: bool) -> Any:
         return jax.lax.scan(lambda c, batch: (_step(c, *batch), None), carry, (X[batches], y[batches]))[0]
 
     return epoch
+
+
+# -- many networks ---------------------------------------------------------------------------------
+
+
+class JaxVmap(Peer):
+    """Many networks at once: the epoch of one, mapped over the networks."""
+
+    distributions = ("jax", "jaxlib")
+
+    def __init__(self, networks: int) -> None:
+        super().__init__()
+        self.n_networks = networks
+
+    def setup(self, sizes: tuple[int, ...], batch: int, X: np.ndarray, y: np.ndarray) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        self.sizes, self.batch = sizes, batch
+        self.X, self.y = jnp.asarray(X), jnp.asarray(y.astype(np.int32))
+        mapped = jax.vmap(_make_epoch(gather_each_batch=True), in_axes=(0, None, None, 0))
+        self._epoch = jax.jit(mapped, donate_argnums=0)
+        self.reset()
+
+    def reset(self) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        starts = [initial_weights(self.sizes, seed) for seed in range(self.n_networks)]
+        parameters = jax.tree.map(lambda *arrays: jnp.stack(arrays), *starts)
+        first, second = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+        self.carry = (parameters, first, second, jnp.zeros(self.n_networks, jnp.float32))
+        self.rng = np.random.default_rng(1)
+
+    def epoch(self) -> int:
+        import jax
+
+        orders = self.rng.permuted(
+            np.tile(np.arange(len(self.X), dtype=np.int32), (self.n_networks, 1)), axis=1
+        )
+        batches = orders.reshape(self.n_networks, -1, self.batch)
+        self.carry = self._epoch(self.carry, self.X, self.y, batches)
+        jax.block_until_ready(self.carry)
+        return batches.shape[0] * batches.shape[1]
+
+    def weights(self) -> Weights:
+        return [(np.array(W[0]), np.array(b[0])) for W, b in self.carry[0]]
+
+    def facts(self) -> str:
+        return f"{self.n_networks} networks mapped, all processors"
+
+
+# -- inference -------------------------------------------------------------------------------------
+
+
+class JaxPredictor(Predictor):
+    """One jitted function, from a NumPy array to a NumPy array."""
+
+    distributions = ("jax", "jaxlib")
+
+    def setup(self, weights: Weights, X: np.ndarray) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        self._predict = jax.jit(_outputs)
+        self.parameters = [(jnp.asarray(W), jnp.asarray(b)) for W, b in weights]
+        self.X = X
+
+    def call(self) -> np.ndarray:
+        return np.asarray(self._predict(self.parameters, self.X))
+
+    def facts(self) -> str:
+        return "all processors"

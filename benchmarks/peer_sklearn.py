@@ -1,10 +1,11 @@
-"""scikit-learn: ``MLPClassifier.fit`` with as many iterations as there are epochs."""
+"""scikit-learn: ``MLPClassifier.fit`` with as many iterations as there are epochs, and ``predict_proba``."""
 
 import warnings
 
 import numpy as np
 from machine import blas_facts
 from peer import Peer
+from predictor import Predictor
 from problem import BETAS, EPSILON, LEARNING_RATE, Weights
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
@@ -53,6 +54,33 @@ class SklearnPeer(Peer):
         if self.network is None:
             raise RuntimeError("the network has no weights before the first epoch")
         return list(zip(self.network.coefs_, self.network.intercepts_, strict=True))
+
+    def facts(self) -> str:
+        return f"matrix products by NumPy's {blas_facts('numpy')}"
+
+
+class SklearnPredictor(Predictor):
+    """``predict_proba``, which checks its input and applies the softmax."""
+
+    distributions = ("scikit-learn", "numpy")
+    returns_probabilities = True
+
+    def setup(self, weights: Weights, X: np.ndarray) -> None:
+        n_classes = len(weights[-1][1])
+        labels = np.arange(max(len(X), n_classes)) % n_classes
+        self.X = X
+        self.network = MLPClassifier(tuple(len(b) for _, b in weights[:-1]), max_iter=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.network.fit(np.resize(X, (len(labels), X.shape[1])), labels)
+        if n_classes == 2:  # it has one logistic output: the difference of two outputs of a softmax
+            W, b = weights[-1]
+            weights = [*weights[:-1], (W[:, 1:] - W[:, :1], b[1:] - b[:1])]
+        self.network.coefs_ = [W for W, _ in weights]
+        self.network.intercepts_ = [b for _, b in weights]
+
+    def call(self) -> np.ndarray:
+        return self.network.predict_proba(self.X)
 
     def facts(self) -> str:
         return f"matrix products by NumPy's {blas_facts('numpy')}"

@@ -5,7 +5,15 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["NETWORKS", "Network", "guessing_loss", "initial_weights", "mean_loss", "teacher_data"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "guessing_loss",
+    "initial_weights",
+    "mean_loss",
+    "raw_outputs",
+    "teacher_data",
+]
 
 # Adam's settings for everyone; the rest are the values of the paper, which all of them have as defaults.
 LEARNING_RATE = 1e-3
@@ -38,6 +46,11 @@ class Network:
         return self.rows // self.batch
 
     @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
+
+    @property
     def name(self) -> str:
         """As in ``784-128-10, batch 32``."""
         return f"{'-'.join(map(str, self.sizes))}, batch {self.batch}"
@@ -45,9 +58,11 @@ class Network:
 
 NETWORKS = (
     Network((20, 64, 64, 2), 32),
+    Network((64, 128, 10), 32),
     Network((784, 128, 10), 32),
     Network((784, 128, 10), 128),
     Network((784, 512, 512, 10), 128),
+    Network((784, 2048, 2048, 10), 512, rows=4096),
 )
 
 
@@ -75,16 +90,22 @@ def initial_weights(sizes: tuple[int, ...], seed: int = 0) -> Weights:
     ]
 
 
-def mean_loss(weights: Weights, X: np.ndarray, y: np.ndarray) -> float:
-    """Mean softmax cross-entropy of a ReLU network, in float64.
-
-    One output stands for the log-odds of class 1, as in scikit-learn's network for two classes.
-    """
+def raw_outputs(weights: Weights, X: np.ndarray) -> np.ndarray:
+    """The last layer's outputs of a ReLU network, in float64."""
     h = X.astype(np.float64)
     for layer, (W, b) in enumerate(weights):
         h = h @ W.astype(np.float64) + b
         if layer < len(weights) - 1:
             h = np.maximum(h, 0)
+    return h
+
+
+def mean_loss(weights: Weights, X: np.ndarray, y: np.ndarray) -> float:
+    """Mean softmax cross-entropy of a ReLU network, in float64.
+
+    One output stands for the log-odds of class 1, as in scikit-learn's network for two classes.
+    """
+    h = raw_outputs(weights, X)
     if h.shape[1] == 1:
         h = np.hstack([np.zeros_like(h), h])
     highest = h.max(axis=1)

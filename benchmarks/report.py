@@ -1,175 +1,49 @@
-"""The results as tables, on the terminal and in Markdown."""
+"""The results on the terminal, and as the page and the figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import plot
+from bars import bars_table
+from floor import Peak
 from machine import description
-from parts import Digits, StartUp, Steps
-from peer import PEERS
-from session import Plan, Series
+from part_steps import Steps
+from parts import PARTS
+from table import Table
+from turns import Measured, Plan
 
-__all__ = ["Results", "Table", "markdown", "tables"]
-
-REFERENCE = "torch"
-
-
-@dataclass
-class Table:
-    """A title, column heads, rows of text, and remarks below."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+__all__ = ["Results", "markdown", "show", "tables", "write"]
 
 
 @dataclass
 class Results:
-    """All that was measured, and how."""
+    """All that was measured, by the names of the parts, and how."""
 
     plan: Plan
     command: str
-    steps: Sequence[Steps] = ()
-    start_up: StartUp | None = None
-    digits: Digits | None = None
-    skipped: Sequence[str] = ()
+    peak: Peak | None = None
+    parts: Mapping[str, Sequence[Measured]] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """Whether something that exists could not be measured, or a network did not learn."""
+        return any(result.failed for results in self.parts.values() for result in results)
 
-def _number(value: float | None) -> str:
-    """Three significant digits, and no more decimals than they need."""
-    if value is None:
-        return "–"
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _decimals(value: float | None, places: int) -> str:
-    return "–" if value is None else f"{value:.{places}f}"
-
-
-def _spread(series: Series) -> tuple[str, str]:
-    """The minimum, and the range from the first to the third quartile."""
-    if series.spread is None:
-        return "–", "–"
-    low, lower, upper = series.spread
-    return _number(low), f"{_number(lower)}–{_number(upper)}"
-
-
-def _count(series: Series) -> str:
-    return f"{len(series.clean)} + {series.discarded}"
-
-
-def _failures(series: Mapping[str, Series]) -> dict[str, str]:
-    return {name: one.failure for name, one in series.items() if one.failure}
+    @property
+    def steps(self) -> list[Steps]:
+        """The training steps, if they were measured."""
+        return [result for result in self.parts.get("steps", ()) if isinstance(result, Steps)]
 
 
 def tables(results: Results) -> list[Table]:
     """The tables of the report, those of parts that were not run left out."""
-    made = []
-    if results.steps:
-        made += [_steps_table(results.steps), _learning_table(results.steps)]
-    if results.start_up is not None:
-        made.append(_start_up_table(results.start_up))
-    if results.digits is not None:
-        made.append(_digits_table(results.digits))
+    against = bars_table(results.parts, results.peak)
+    made = [] if against is None else [against]
+    for name, part in PARTS.items():
+        if name in results.parts:
+            made += part.tables(results.parts[name], results.peak)
     return made
-
-
-def _steps_table(steps: Sequence[Steps]) -> Table:
-    table = Table(
-        "Training steps (microseconds a step)",
-        ("network", "library", "median", "min", "quartiles", "samples", "vs PyTorch"),
-    )
-    for result in steps:
-        for name, series in result.series.items():
-            ratio = series.times_faster_than(result.series[REFERENCE]) if REFERENCE in result.series else None
-            table.rows.append(
-                (
-                    result.network.name,
-                    PEERS[name][0],
-                    _number(series.median),
-                    *_spread(series),
-                    _count(series),
-                    "–" if ratio is None else f"{_number(ratio)}×",
-                )
-            )
-        failures = result.failures | _failures(result.series)
-        table.remarks += [
-            f"{PEERS[name][0]} failed on {result.network.name}: {reason}" for name, reason in failures.items()
-        ]
-    return table
-
-
-def _learning_table(steps: Sequence[Steps]) -> Table:
-    table = Table(
-        "They all learn (training loss before the timing)",
-        ("network", "library", "by guessing", "after training", "learned"),
-    )
-    for result in steps:
-        for name, one in result.learning.items():
-            table.rows.append(
-                (
-                    result.network.name,
-                    PEERS[name][0],
-                    f"{one.guessing:.3f}",
-                    f"{one.loss:.3f}",
-                    "yes" if one.learned else "NO",
-                )
-            )
-    return table
-
-
-def _start_up_table(start_up: StartUp) -> Table:
-    base = start_up.series["import"].median
-    labels = {
-        "import": "import sklearn.neural_network",
-        "sklearn": "the same, and a tiny fit of scikit-learn",
-        "warm": "the same, and a tiny fit of chainrule, kernels kept from an earlier process",
-        "cold": "the same, and a tiny fit of chainrule, nothing kept: compiles its kernels",
-    }
-    table = Table(
-        "The first fit of a process (seconds, the whole process)",
-        ("process", "median", "min", "quartiles", "samples", "beyond the import"),
-    )
-    for name, series in start_up.series.items():
-        median = series.median
-        beyond = "–" if median is None or base is None or name == "import" else _number(median - base)
-        table.rows.append((labels[name], _number(median), *_spread(series), _count(series), beyond))
-    failures = _failures(start_up.series)
-    table.remarks += [f"{labels[name]} failed: {reason}" for name, reason in failures.items()]
-    return table
-
-
-def _digits_table(digits: Digits) -> Table:
-    labels = {
-        "chainrule": "chainrule (float64, as scikit-learn)",
-        "chainrule-float32": 'chainrule, dtype="float32"',
-        "sklearn": "scikit-learn",
-    }
-    table = Table(
-        "MLPClassifier(random_state=0).fit on the digits (seconds)",
-        ("library", "median", "min", "quartiles", "samples", "vs scikit-learn",
-         "epochs", "training loss", "test accuracy"),
-    )  # fmt: skip
-    for name, series in digits.series.items():
-        ratio = series.times_faster_than(digits.series["sklearn"]) if "sklearn" in digits.series else None
-        last = series.last
-        table.rows.append(
-            (
-                labels[name],
-                _number(series.median),
-                *_spread(series),
-                _count(series),
-                "–" if ratio is None else f"{_number(ratio)}×",
-                str(last.get("epochs", "–")),
-                _decimals(last.get("loss"), 4),
-                _decimals(last.get("accuracy"), 3),
-            )
-        )
-    failures = digits.failures | _failures(digits.series)
-    table.remarks += [f"{labels[name]} failed: {reason}" for name, reason in failures.items()]
-    return table
 
 
 def remarks(results: Results) -> list[str]:
@@ -178,40 +52,53 @@ def remarks(results: Results) -> list[str]:
     if not results.plan.checked:
         lines.append("NOT VALID: measured without checking that the machine was quiet.")
     lines += description()
-    return lines + _library_facts(results.steps) + list(results.skipped)
-
-
-def _library_facts(steps: Sequence[Steps]) -> list[str]:
-    """Versions and configuration of each library; one line a network where they differ."""
-    lines = []
-    for name, (label, *_) in PEERS.items():
-        facts = {result.network.name: result.libraries[name] for result in steps if name in result.libraries}
-        if len(set(facts.values())) == 1:
-            lines.append(f"{label}: {next(iter(facts.values()))}")
-        else:
-            lines += [f"{label}, {network}: {fact}" for network, fact in facts.items()]
+    if results.peak is not None:
+        one, every = results.peak.one / 1e9, results.peak.all / 1e9
+        lines.append(
+            f"Peak of fused multiply-adds in float32: {one:.0f} GFLOP/s on one processor, {every:.0f} on all"
+        )
     return lines
 
 
-def markdown(results: Results) -> str:
-    """The whole report, as the page ``docs/benchmarks.md``."""
-    plan = results.plan
-    lines = [
-        "# Benchmarks", "",
+def _explanation(results: Results) -> list[str]:
+    return [
         f"Made by `{results.command}`; what is measured and how is told in `benchmarks/README.md`. "
-        f"{plan.rounds} rounds, the libraries in turns, warm-up excluded. *Samples*: those that count + "
-        "those discarded because other processes computed meanwhile. *vs*: how many times faster, the "
-        "median over the rounds of this run; it says more than the absolute times, which move "
-        "with the machine.", "",
-    ]  # fmt: skip
-    lines += [f"- {line}" for line in remarks(results)]
+        f"{results.plan.rounds} rounds, the libraries in turns, warm-up excluded. *Samples*: those that "
+        "count + those discarded because other processes computed meanwhile. *vs*: how many times faster, "
+        "the median over the rounds of this run; it says more than the absolute times, which move "
+        "with the machine. *% of floor*: the time that the multiplications and additions of a step take at "
+        "the peak of as many processors as were at work (*processors*), as a share of the median."
+    ]
+
+
+def _markdown_table(table: Table) -> list[str]:
+    lines = ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
+    lines.append("|---" * len(table.columns) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    if table.remarks:
+        lines += ["", *(f"- {remark}" for remark in table.remarks)]
+    return lines
+
+
+def markdown(results: Results, figure: str = "") -> str:
+    """The whole report, as the page ``docs/benchmarks.md``; ``figure`` is the plot's file beside it."""
+    lines = ["# Benchmarks", "", *_explanation(results), "", *(f"- {line}" for line in remarks(results))]
+    if figure:
+        caption = "Time of a training step against the number of parameters"
+        lines += ["", f"![{caption}]({figure})", "", plot.note(results.steps)]
     for table in tables(results):
-        lines += ["", f"## {table.title}", "", "| " + " | ".join(table.columns) + " |"]
-        lines.append("|---" * len(table.columns) + "|")
-        lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-        if table.remarks:
-            lines += ["", *(f"- {remark}" for remark in table.remarks)]
+        lines += _markdown_table(table)
     return "\n".join(lines) + "\n"
+
+
+def write(results: Results, page: Path) -> list[Path]:
+    """Write the page and, where training steps were measured, the figure beside it; returns the files."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    figure = page.with_suffix(".svg")
+    if results.steps:
+        plot.draw(results.steps, results.peak, figure)
+    page.write_text(markdown(results, figure.name if results.steps else ""), encoding="utf-8")
+    return [page, figure] if results.steps else [page]
 
 
 def show(results: Results) -> None:
@@ -221,13 +108,14 @@ def show(results: Results) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width to keep to
-        console = Console(highlight=False, width=140)
+        console = Console(highlight=False, width=150)
     for line in remarks(results):
         console.print(line, markup=False)
     for table in tables(results):
         rich = RichTable(title=table.title, title_justify="left")
-        for number, column in enumerate(table.columns):
-            rich.add_column(column, justify="left" if number == 0 or column == "library" else "right")
+        for place, column in enumerate(table.columns):
+            text = place == 0 or column in ("library", "training", "recorded", "verdict")
+            rich.add_column(column, justify="left" if text else "right")
         previous = ""
         for row in table.rows:
             if previous and row[0] != previous and table.columns[1] == "library":
