@@ -15,13 +15,21 @@ else
 ENVIRONMENT := $(INSTALLED)
 endif
 
+ENGINE_TESTS := tests/engine/test_parity.py tests/engine/test_threads.py \
+	tests/engine/test_fuzz.py::test_random_trainings
+# Of avx512, avx2 and baseline those that come after the processor's own.
+NARROWER_UNITS := from chainrule.engine.objects import vector_unit; name = vector_unit().name; \
+	names = ["avx512", "avx2", "baseline"]; print(*names[names.index(name) + 1 if name in names else 2:])
+FUZZ_SEED ?= $(shell date +%s)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sklearn bench lint format clean
+.PHONY: help demo test test-narrower test-sklearn fuzz bench lint format clean
 
 help:
 	@echo 'make demo          train on a CSV file from the command line and predict with the saved model'
 	@echo 'make test          linters, types, import order, tests and doctests (PEERS=1: against torch and jax too)'
 	@echo 'make test-sklearn  only the drop-in check: the expectations of sklearn.neural_network'
+	@echo 'make fuzz          ten minutes of random trainings between guard pages'
 	@echo 'make bench         measure the speed on this machine (PEERS=1: beside torch and jax)'
 	@echo 'make lint          ruff, mypy and import-linter;  make format  lets ruff rewrite the files'
 	@echo 'make clean         back to a fresh clone, .venv included'
@@ -66,6 +74,18 @@ test: $(ENVIRONMENT) lint
 	@for peer in torch jax; do $(BIN)/python -c "import importlib.util as u; raise SystemExit(u.find_spec('$$peer') is None)" \
 		|| echo "$$peer is not installed: the tests against it are skipped (PEERS=1 make test installs it)"; done
 	$(BIN)/python -m pytest -n 2
+	@$(MAKE) --no-print-directory test-narrower
+
+# The engine's arithmetic once more with each kind of vectors that is narrower than this processor's.
+test-narrower: $(ENVIRONMENT)
+	@units=$$($(BIN)/python -c '$(NARROWER_UNITS)') || exit 1; for unit in $$units; do \
+		echo "The engine with CHAINRULE_ISA=$$unit"; \
+		CHAINRULE_ISA=$$unit CHAINRULE_FUZZ_SECONDS=10 $(BIN)/python -m pytest -n 2 -q $(ENGINE_TESTS) || exit 1; \
+	done
+
+# Other cases each time; FUZZ_SEED repeats them.
+fuzz: $(INSTALLED)
+	CHAINRULE_FUZZ_SECONDS=600 CHAINRULE_FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/engine/test_fuzz.py
 
 test-sklearn: $(INSTALLED)
 	$(BIN)/python -m pytest tests/estimators/test_sklearn_suite.py
