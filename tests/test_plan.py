@@ -262,7 +262,7 @@ def test_not_a_loss(loss):
 def test_slot_views():
     vector = np.arange(10.0)
     view = Slot("w", 2, (2, 3)).view(vector)
-    assert view.tolist() == [[2, 3, 4], [5, 6, 7]]
+    assert view.tolist() == [[2, 4, 6], [3, 5, 7]]  # it lies transposed: a column of W after the other
     view[0, 0] = -1.0
     assert vector[2] == -1.0
     assert Slot("n", 3, ()).size == 1
@@ -280,7 +280,7 @@ def test_flatten_and_store(dtype):
     parameters = flatten(before, plan.parameters, dtype)
     buffers = flatten(before, plan.buffers, dtype)
     assert parameters.dtype == buffers.dtype == dtype
-    np.testing.assert_array_equal(parameters[:20], before["0.weight"].ravel())
+    np.testing.assert_array_equal(parameters[:20], before["0.weight"].T.ravel())
     np.testing.assert_array_equal(buffers[:4], before["1.running_mean"])
 
     other = example().to(dtype)

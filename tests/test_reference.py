@@ -109,7 +109,7 @@ def test_equations_written_out(make):
     expected = [delta_1.T @ X, delta_1.sum(axis=0), delta_2.T @ H, delta_2.sum(axis=0)]  # (6), (7)
     loss, _, gradient = make(plan, parameters, np.empty(0)).gradient(Examples(X, labels))
     np.testing.assert_allclose(
-        gradient, np.concatenate([one.ravel() for one in expected]), rtol=1e-12, atol=1e-15
+        gradient, np.concatenate([one.T.ravel() for one in expected]), rtol=1e-12, atol=1e-15
     )
     assert loss == pytest.approx(-special.log_softmax(Z, axis=1)[np.arange(5), labels].mean(), rel=1e-13)
 

@@ -78,11 +78,11 @@ def test_two_estimators_are_fitted_at_the_same_time():
 
 def test_each_has_one_thread_and_later_again_what_it_asks_for():
     one, other = fit_estimators([clone(ESTIMATORS[1]), clone(ESTIMATORS[0])], X, Y)
-    assert list(one._network._executors) == list(other._network._executors) == [1]
+    assert list(one._network._executors) == list(other._network._executors) == [(1, "full")]
     one.predict(X)
     other.predict(X)
-    assert list(one._network._executors) == [1, 2]
-    assert list(other._network._executors) == [1, None]
+    assert list(one._network._executors) == [(1, "full"), (2, "full")]
+    assert list(other._network._executors) == [(1, "full"), (None, "full")]
 
 
 def test_scikit_learns_configuration_is_the_callers():

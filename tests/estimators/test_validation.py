@@ -73,7 +73,7 @@ def test_the_numbers_are_scikit_learns(settings, n_jobs):
 def test_estimators_are_not_fitted_and_their_networks_have_one_thread():
     (result,) = cross_validate_many([NETWORK], X, Y, return_estimator=True, n_jobs=2)
     assert not hasattr(NETWORK, "coefs_")
-    assert [list(one._network._executors) for one in result["estimator"]] == [[1]] * 5
+    assert [list(one._network._executors) for one in result["estimator"]] == [[(1, "full")]] * 5
 
 
 def test_one_a_list_or_a_dict():
