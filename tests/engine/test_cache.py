@@ -5,6 +5,7 @@ processes of their own: it compiles in a second where the engine takes many.
 """
 
 import ast
+import ctypes
 import os
 import pickle
 import shutil
@@ -20,6 +21,8 @@ import pytest
 
 import chainrule
 from chainrule.engine import _jit, kept
+from chainrule.engine.calls import place_in_step
+from chainrule.engine.parts import doubles
 from chainrule.functions import ACTIVATIONS
 
 SOURCES = Path(chainrule.__file__).parent
@@ -34,11 +37,18 @@ def scaled(x):
     return FACTOR * x
 """,
     "main.py": """
-from tiny._jit import entry
+import ctypes
+import numpy as np
+from tiny._jit import Kernel
 from tiny.helper import scaled
-@entry
+from tiny.parts import doubles
+def store(result, x: float):
+    doubles(result, 0, 1)[0] = scaled(x) + 1.0
 def run(x):
-    return scaled(x) + 1.0
+    kernel, result = Kernel(store, ()), np.zeros(1)
+    arguments = np.array(kernel.pack(result=result.ctypes.data, x=x))
+    ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(kernel.address)(arguments.ctypes.data, 0)
+    return float(result[0])
 if __name__ == "__main__":
     print(run(3.0))
 """,
@@ -51,7 +61,7 @@ class TinyPackage:
     def __init__(self, root: Path):
         self.folder, self.cache = root / "tiny", root / "cache"
         self.folder.mkdir()
-        for name in ("_jit.py", "kept.py"):
+        for name in ("_jit.py", "calls.py", "kept.py", "parts.py"):
             text = (SOURCES / "engine" / name).read_text()
             (self.folder / name).write_text(text.replace("chainrule.engine", "tiny"))
         for name, text in TINY.items():
@@ -160,7 +170,7 @@ def test_an_edited_record_and_an_edited_operation_are_compiled_anew(copied):
         package / "functions" / "activations.py", f"SELU_SCALE = {scale}", "SELU_SCALE = 3.0000000000000000"
     )
     assert run_copied(copied) == 2 + 2 * 3.0
-    replace_keeping_times(package / "engine" / "operations.py", "one[j] + two[j]", "one[j] - two[j]")
+    replace_keeping_times(package / "engine" / "elementwise.py", "a[j] + b[j]", "a[j] - b[j]")
     assert run_copied(copied) == 2 - 2 * 3.0
 
 
@@ -262,7 +272,11 @@ def test_a_full_disk_is_no_error(monkeypatch, tmp_path):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(_jit, "announce_compiling", lambda: None)
-    assert _jit.entry(one)(1.0) == 2.0
+
+    def idle(n_rows):
+        pass
+
+    assert _jit.Kernel(idle, ("full disk",)).address
     assert list(tmp_path.iterdir()) == []
 
 
@@ -398,13 +412,14 @@ def test_helpers_are_compiled_with_what_they_call(dtype):
 
 
 def test_a_kernel_is_called_by_address():
-    import ctypes
+    def twice(n_rows, result, x: float):
+        doubles(result, 0, 1)[0] = 2.0 * x + n_rows
 
-    from numba import float64, intp
-
-    def twice(number, x):
-        return 2.0 * x + number
-
-    kernel = _jit.Kernel(twice, float64(intp, float64), ("twice",))
-    function = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_ssize_t, ctypes.c_double)(kernel.address)
-    assert function(3, 1.5) == 6.0
+    kernel = _jit.Kernel(twice, ("twice",))
+    assert (kernel.name, kernel.fields, kernel.reals) == ("twice", ("result", "x"), frozenset({"x"}))
+    result, record = np.zeros(1), np.zeros(32, np.int64)
+    record[place_in_step("n_rows")] = 3
+    arguments = np.array(kernel.pack(result=result.ctypes.data, x=1.5))
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(kernel.address)
+    function(arguments.ctypes.data, record.ctypes.data)
+    assert result[0] == 6.0

@@ -177,16 +177,16 @@ def test_an_interrupt_waits_for_the_threads():
     done, interrupts = workers._done, []
 
     class Interrupted:
-        """A semaphore at which Ctrl-C arrives while the caller waits, twice."""
+        """A queue at which Ctrl-C arrives while the caller waits, twice."""
 
-        def acquire(self):
+        def get(self):
             if len(interrupts) < 2:
                 interrupts.append(True)
                 raise KeyboardInterrupt
-            return done.acquire()
+            return done.get()
 
-        def release(self):
-            done.release()
+        def put(self, item):
+            done.put(item)
 
     def work(number):
         time.sleep(0.1)

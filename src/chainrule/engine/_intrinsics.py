@@ -9,7 +9,6 @@ from numba.extending import intrinsic
 
 __all__ = [
     "add_atomically",
-    "array_at",
     "call_address",
     "cpu_pause",
     "flush_denormals",
@@ -32,17 +31,6 @@ _FUTEX_WAKE_PRIVATE = 129
 
 def _declare(module, name, function_type):
     return module.globals.get(name) or ir.Function(module, function_type, name)
-
-
-@intrinsic
-def array_at(typing_context, address, dtype):
-    """``carray`` needs a typed pointer: make one of an integer address; ``dtype`` is an example value."""
-    result = types.CPointer(dtype)
-
-    def codegen(context, builder, signature, args):
-        return builder.inttoptr(args[0], context.get_value_type(result))
-
-    return result(types.intp, dtype), codegen
 
 
 @intrinsic

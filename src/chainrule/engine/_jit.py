@@ -4,10 +4,10 @@ Three decorators are the only door to Numba in this library, so that flags are d
 
 - ``device`` for a function that other compiled functions call.
 - ``inlined`` for one so small, and in so hot a loop, that a call would keep the loop from being vectorised.
-- ``entry`` for a function that Python calls; it releases the interpreter lock and is cached on disk.
+- ``embedded`` for one as hot that calls others.
 
-``Kernel`` compiles a function to a plain address, which ``entry`` functions call through a pointer:
-this is how one worker runs any activation, loss or optimizer without being compiled anew for each.
+``Kernel`` compiles a function to a plain address and keeps it on disk. Schedules call kernels by address:
+this is how one worker plays any network, and compiles no more than the kernels that it needs.
 
 Neither "no NaN" nor "no infinity" is among the fast-math flags: a library that diagnoses NaN must be
 able to see one.
@@ -33,16 +33,16 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from llvmlite import ir
 from numba.core import compiler, sigutils
 from numba.core.caching import _Cache
 from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
-from chainrule.engine._intrinsics import array_at
 from chainrule.engine.calls import STEP, STEP_REALS, pack, place_in_step
 from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
 
-__all__ = ["Kernel", "cache_directory", "compilable", "device", "entry", "fingerprint", "inlined"]
+__all__ = ["Kernel", "cache_directory", "compilable", "device", "embedded", "fingerprint", "inlined"]
 
 # Reassociation lets reductions use vectors; contraction lets a·b + c be one instruction.
 FAST_MATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -50,6 +50,7 @@ OPTIONS: dict[str, Any] = {"fastmath": FAST_MATH, "error_model": "numpy", "bound
 
 
 _njit: Any = numba.njit  # its annotations do not know all of its options
+_CFunc: Any = CFunc
 
 # Python's way into a function, which would have to unpack every field of its arguments, is often ten times as
 # much code as the function; those that only compiled functions call do without.
@@ -66,21 +67,13 @@ def inlined(function: Callable) -> Callable:
     return _njit(function, inline="always", nogil=True, **NO_WRAPPERS, **OPTIONS)
 
 
-def entry(function: Callable) -> Any:
-    """Compile, and keep on disk, a function that Python calls without holding the interpreter lock."""
-    dispatcher = _njit(function, nogil=True, no_cfunc_wrapper=True, **OPTIONS)
-    dispatcher._cache = KernelCache(function)
-    return dispatcher
+def embedded(function: Callable) -> Callable:
+    """Compile a function once, and have LLVM put it into its callers.
 
-
-@inlined
-def _integer_at(address, place):
-    return numba.carray(array_at(address + place * 8, 0), 1)[0]
-
-
-@inlined
-def _double_at(address, place):
-    return numba.carray(array_at(address + place * 8, 0.0), 1)[0]
+    Numba does its own part of the work once, where it does that of an ``inlined`` function, and of all
+    that is inlined into that, again for every caller.
+    """
+    return _njit(function, forceinline=True, nogil=True, **NO_WRAPPERS, **OPTIONS)
 
 
 class Kernel:
@@ -107,40 +100,18 @@ class Kernel:
     """
 
     def __init__(self, function: Callable, identity: tuple, dtype: Any = np.float64) -> None:
-        self.name = function.__name__
         names = inspect.signature(function).parameters
         in_step = (*STEP, *STEP_REALS, "step")
+        self.name = function.__name__
         self.fields = tuple(name for name in names if name not in in_step)
         self.reals = frozenset(name for name in self.fields if names[name].annotation is float)
-        caller = self._caller(function, tuple(names), np.dtype(dtype).type)
-        caller.__name__, caller.__qualname__ = function.__name__, function.__qualname__
-        caller.__module__ = function.__module__
-        caller.__chainrule_identity__ = (*identity, np.dtype(dtype).name)
-        make: Any = CFunc
-        signature = sigutils.normalize_signature(numba.void(numba.intp, numba.intp))
-        self._compiled = make(caller, signature, {}, dict(OPTIONS))
-        self._compiled._cache = KernelCache(caller)
-        self._compiled.compile()
-
-    def _caller(self, function: Callable, names: tuple[str, ...], real: Any) -> Any:
-        """A function of the two addresses that reads every argument from its word."""
-        words = []
-        for name in names:
-            if name == "step":
-                words.append("step")
-            elif name in STEP:
-                words.append(f"integer_at(step, {place_in_step(name)})")
-            elif name in STEP_REALS:
-                words.append(f"double_at(step, {place_in_step(name)})")
-            else:
-                read = f"double_at(arguments, {self.fields.index(name)})"
-                words.append(f"real({read})" if name in self.reals else read.replace("double", "integer"))
-        source = f"def caller(arguments, step):\n    function({', '.join(words)})\n"
-        space = {
-            "function": inlined(function), "integer_at": _integer_at, "double_at": _double_at, "real": real
-        }  # fmt: skip
-        exec(source, space)
-        return space["caller"]
+        real = numba.from_dtype(np.dtype(dtype))
+        kinds = [
+            real if name in self.reals else numba.float64 if name in STEP_REALS else numba.intp
+            for name in names
+        ]
+        function.__dict__["__chainrule_identity__"] = (*identity, np.dtype(dtype).name)
+        self._compiled = _CompiledKernel(function, numba.void(*kinds), self.fields)
 
     def pack(self, **values: Any) -> list[int]:
         """The words of a call with these arguments."""
@@ -150,6 +121,48 @@ class Kernel:
     def address(self) -> int:
         """Where the machine code is; valid while this object lives."""
         return int(self._compiled.address)
+
+
+class _CompiledKernel(_CFunc):
+    """A compiled function with a second entry, of two addresses, which reads every argument from its word."""
+
+    def __init__(self, function: Callable, signature: Any, fields: tuple[str, ...]) -> None:
+        super().__init__(function, sigutils.normalize_signature(signature), {}, dict(OPTIONS))
+        self._fields = fields
+        self._cache = KernelCache(function)
+        self.compile()
+        self._wrapper_address = self._library.get_pointer_to_function(f"kernel.{self.native_name}")
+
+    def _compile_uncached(self) -> Any:
+        result = super()._compile_uncached()
+        result.library.add_ir_module(self._entry_module(result.fndesc))
+        return result
+
+    def _entry_module(self, function: Any) -> ir.Module:
+        """The second entry, in LLVM's language."""
+        context = self._targetdescr.target_context
+        word, call = ir.IntType(64), context.call_conv
+        module = context.create_module("kernel")
+        signature = call.get_function_type(function.restype, function.argtypes)
+        callee = ir.Function(module, signature, function.llvm_func_name)
+        name = f"kernel.{function.llvm_cfunc_wrapper_name}"
+        entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [word, word]), name)
+        builder = ir.IRBuilder(entry.append_basic_block())
+        own, step = (builder.inttoptr(address, ir.PointerType()) for address in entry.args)
+
+        def argument(name: str, kind: Any) -> Any:
+            if name == "step":
+                return entry.args[1]
+            is_own = name in self._fields
+            words, place = (own, self._fields.index(name)) if is_own else (step, place_in_step(name))
+            stored = word if kind == numba.intp else ir.DoubleType()
+            value = builder.load(builder.gep(words, [word(place)], source_etype=word), typ=stored)
+            return builder.fptrunc(value, ir.FloatType()) if kind == numba.float32 else value
+
+        values = [argument(*one) for one in zip(function.args, function.argtypes, strict=True)]
+        call.call_function(builder, callee, function.restype, function.argtypes, values, attrs=("noinline",))
+        builder.ret_void()
+        return module
 
 
 def compilable(

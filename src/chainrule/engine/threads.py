@@ -1,13 +1,14 @@
 """A pool of threads that run one compiled function side by side.
 
 The engine's threads are persistent and pinned one to a processor while there are as many processors.
-They wait for work on semaphores; how they wait for each other inside a stretch of training is in
+They wait for work on queues; how they wait for each other inside a stretch of training is in
 ``worker.py``.
 """
 
 import os
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 
 __all__ = ["Pool", "available_processors", "pool"]
 
@@ -34,8 +35,9 @@ class Pool:
         self.busy = threading.Lock()
         self._function: Callable[[int], None] | None = None
         self._errors: list[BaseException] = []
-        self._start = [threading.Semaphore(0) for _ in range(n_threads)]
-        self._done = threading.Semaphore(0)
+        # Queues, not semaphores: those may come out of an interrupted wait with their lock undone.
+        self._start: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(n_threads)]
+        self._done: SimpleQueue[None] = SimpleQueue()
         processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         pin = n_threads == len(processors)
         for number in range(n_threads):
@@ -51,25 +53,25 @@ class Pool:
             except OSError:
                 pass  # a processor may have been taken away meanwhile; unpinned is only slower
         while True:
-            self._start[number].acquire()
+            self._start[number].get()
             try:
                 assert self._function is not None
                 self._function(number)
             except BaseException as error:  # noqa: BLE001 - handed to the caller
                 self._errors.append(error)
-            self._done.release()
+            self._done.put(None)
 
     def run(self, function: Callable[[int], None]) -> None:
         """Run ``function(0)`` ... ``function(n_threads - 1)`` at once and wait for all."""
         self._function = function
         self._errors.clear()
-        for semaphore in self._start:
-            semaphore.release()
+        for start in self._start:
+            start.put(None)
         interrupt: BaseException | None = None
         for _ in range(self.n_threads):
             while True:
                 try:
-                    self._done.acquire()
+                    self._done.get()
                     break
                 except KeyboardInterrupt as error:
                     interrupt = error

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine._intrinsics import bits_of, chebyshev, fused, nearest, real_of
-from chainrule.engine._jit import inlined
+from chainrule.engine._jit import embedded, inlined
 
 __all__ = ["math_for"]
 
@@ -119,14 +119,14 @@ def math_for(dtype: Any) -> python_types.ModuleType:
         first = whole >> integer_one
         return x * power_of_two(first) * power_of_two(whole - first)
 
-    @inlined
+    @embedded
     def exp(x):
         n, e = reduced(clamped(x))
         result = scaled(e + one, n)
         result = infinity if x > largest else result
         return zero if x < smallest else result
 
-    @inlined
+    @embedded
     def expm1(x):
         n, e = reduced(clamped(x))
         whole = type(bias)(n)
@@ -155,14 +155,14 @@ def math_for(dtype: Any) -> python_types.ModuleType:
         f = (fraction + fraction if small else fraction) - one
         return log_series(f, type(zero)(n - integer_one if small else n))
 
-    @inlined
+    @embedded
     def log(x):
         result = log_of_normal(x)
         result = infinity if x == infinity else result
         result = -infinity if x == zero else result
         return result if x >= zero else not_a_number
 
-    @inlined
+    @embedded
     def log1p(x):
         u = one + x
         # For small x the series takes x itself: what rounding 1 + x loses would be all that matters.
@@ -172,14 +172,14 @@ def math_for(dtype: Any) -> python_types.ModuleType:
         result = -infinity if u == zero else result
         return result if u >= zero else not_a_number
 
-    @inlined
+    @embedded
     def tanh(x):
         size = abs(x)
         # tanh is 1 in either precision beyond 20; expm1 keeps its relative accuracy near zero.
         e = expm1(two * (real(20.0) if size > real(20.0) else size))
         return math.copysign(e / (e + two), x)
 
-    @inlined
+    @embedded
     def erfc(x):
         size = real(30.0) if abs(x) > real(30.0) else abs(x)
         t = two / (two + size)
@@ -193,7 +193,7 @@ def math_for(dtype: Any) -> python_types.ModuleType:
         result = scaled(t * (e + one) * (e_rest + one), n + n_rest)
         return result if x >= zero else two - result
 
-    @inlined
+    @embedded
     def sqrt(x):
         return math.sqrt(x)
 
