@@ -119,7 +119,7 @@ def test_compiled_once_and_compiled_anew_when_a_helper_changes(tiny):
     assert tiny.run() == (7.0, True)
     assert tiny.run() == (7.0, False)
     assert len(tiny.entries()) == 1
-    assert tiny.entries()[0].name.startswith("run-")
+    assert tiny.entries()[0].name.startswith("store-")
     tiny.edit("helper.py", "FACTOR = 2.0", "FACTOR = 5.0")  # a constant in another file
     assert tiny.run() == (16.0, True)
     tiny.edit("helper.py", "FACTOR * x", "FACTOR - x")  # the code itself

@@ -181,24 +181,13 @@ def expectation(case):
     return expected, {**limits, "operations 2": 0.01, "operations 3": 0.01}
 
 
-def same_bits(one, other, case):
-    """Whether two records of a case have the same bits, apart from a known fault.
-
-    The prediction of a batch normalisation rounds differently where a vector register is not full, which
-    depends on the panels that a thread owns: ``test_predictions_through_batch_norm``.
-    """
-    if case.dtype == np.float32 and case.training.plan.uses("batch_norm"):
-        one, other = one._replace(predictions=[]), other._replace(predictions=[])
-    return one.bits() == other.bits()
-
-
 def check(case, child):
     """Everything that is asked of a case."""
     first, second = (
         child.call(run_guarded, case.training, case.dtype, n_threads, at_end, limit=LIMIT)
         for n_threads, at_end in zip(case.n_threads, (case.at_end, not case.at_end), strict=True)
     )
-    assert same_bits(first, second, case), "the bits depend on the threads, or on where memory lies"
+    assert first.bits() == second.bits(), "the bits depend on the threads, or on where memory lies"
     determined = expectation(case)
     if determined is not None:
         expected, limits = determined
@@ -242,7 +231,6 @@ def test_random_trainings(child, monkeypatch):
             break
 
 
-@pytest.mark.xfail(strict=False, reason="evaluation goes over all panels of a thread at once")
 def test_predictions_through_batch_norm():
     """Their bits must not depend on the number of threads either."""
     module = nn.Sequential(linear(1, 269, bias=False), norm64(nn.BatchNorm1d, 269, 1e-2))

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tests.strategies import OPTIMIZERS, deterministic, distance, trainings
 
 from chainrule import nn
 from chainrule.engine import EngineExecutor
-from chainrule.engine.threads import Pool, available_processors, pool
+from chainrule.engine.threads import Pool, available_processors, interrupts_held_back, pool
 from chainrule.execution import Penalty
 from chainrule.reference import ReferenceExecutor
 
@@ -174,30 +175,17 @@ def test_an_error_reaches_the_caller_and_the_pool_lives_on():
 def test_an_interrupt_waits_for_the_threads():
     workers = Pool(2)
     finished = []
-    done, interrupts = workers._done, []
-
-    class Interrupted:
-        """A queue at which Ctrl-C arrives while the caller waits, twice."""
-
-        def get(self):
-            if len(interrupts) < 2:
-                interrupts.append(True)
-                raise KeyboardInterrupt
-            return done.get()
-
-        def put(self, item):
-            done.put(item)
 
     def work(number):
+        if number == 0:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         finished.append(number)
 
-    workers._done = Interrupted()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupts_held_back():
         workers.run(work)
     assert sorted(finished) == [0, 1]
-    assert len(interrupts) == 2
-    workers._done = done
     assert numbers_seen(workers) == [0, 1]
 
 

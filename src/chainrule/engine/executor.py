@@ -12,7 +12,7 @@ from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
 from chainrule.engine.inference import Forward, call_type
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.schedule import Numbers, Purpose, Schedule, write_schedule
-from chainrule.engine.threads import available_processors, pool
+from chainrule.engine.threads import available_processors, interrupts_held_back, pool
 from chainrule.execution import Examples, Instructions, Penalty, Report, mean_loss
 from chainrule.plan import Plan
 
@@ -140,12 +140,16 @@ class EngineExecutor:
         Where another training holds the pool it is one, the calling thread: the bits are the same.
         """
         wanted = self._threads_for(n_rows)
-        held = wanted > 1 and pool(wanted).busy.acquire(blocking=False)
-        try:
-            yield wanted if held else 1
-        finally:
-            if held:
-                pool(wanted).busy.release()
+        if wanted == 1:
+            yield 1
+            return
+        with interrupts_held_back():
+            held = pool(wanted).busy.acquire(blocking=False)
+            try:
+                yield wanted if held else 1
+            finally:
+                if held:
+                    pool(wanted).busy.release()
 
     def _record(self, examples: Examples, **fields: Any) -> tuple[np.ndarray, list[Any]]:
         """The step's record with all that is the same in every step; the arrays it holds addresses of."""

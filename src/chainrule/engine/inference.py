@@ -15,7 +15,7 @@ from chainrule.engine import worker
 from chainrule.engine.calls import STEP, STEP_REALS, place_in_step
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.schedule import Numbers, Purpose, Scheduler, assemble
-from chainrule.engine.threads import available_processors, pool
+from chainrule.engine.threads import available_processors, interrupts_held_back, pool
 from chainrule.plan import Plan
 
 __all__ = ["Forward", "call_type"]
@@ -92,16 +92,24 @@ class Forward:
         if n == 0:
             return output
         n_threads = self._threads_for(n)
-        workers = pool(n_threads) if n_threads > 1 else None
-        if workers is None or not workers.busy.acquire(blocking=False):
+        if n_threads == 1:
             self._rows(X, output, 0, n)
-            return output
+        else:
+            with interrupts_held_back():
+                self._side_by_side(X, output, n_threads)
+        return output
+
+    def _side_by_side(self, X: Any, output: np.ndarray, n_threads: int) -> None:
+        """A range of rows for each thread; all for this one where a training holds the pool."""
+        n, workers = len(output), pool(n_threads)
+        if not workers.busy.acquire(blocking=False):
+            self._rows(X, output, 0, n)
+            return
         try:
             edges = [n * thread // n_threads for thread in range(n_threads + 1)]
             workers.run(lambda thread: self._rows(X, output, edges[thread], edges[thread + 1]))
         finally:
             workers.busy.release()
-        return output
 
     def _threads_for(self, n: int) -> int:
         if n < 2 or self.n_threads == 1 or n * self.plan.multiply_adds < MULTIPLY_ADDS_FOR_THREADS:

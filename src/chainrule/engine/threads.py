@@ -5,29 +5,88 @@ They wait for work on queues; how they wait for each other inside a stretch of t
 ``worker.py``.
 """
 
+import math
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
-__all__ = ["Pool", "available_processors", "pool"]
+__all__ = ["Pool", "available_processors", "interrupts_held_back", "pool", "processor_quota"]
+
+
+def _limit_of(group: Path) -> float:
+    """How many processors' time a control group may use; infinity for no limit."""
+    try:
+        if (group / "cpu.max").exists():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError):  # no such file, or "max"
+        return math.inf
+
+
+@cache
+def processor_quota() -> float:
+    """How many processors' time this process's control groups allow it; infinity for no limit."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    limits = [math.inf]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = Path("/sys/fs/cgroup", controllers)
+        group = mount / path.lstrip("/")
+        limits += [_limit_of(folder) for folder in (group, *group.parents) if folder.is_relative_to(mount)]
+    return min(limits)
 
 
 def available_processors() -> int:
-    """Processors this process may use: its affinity mask, capped by OMP_NUM_THREADS where that is set.
+    """Processors this process may use: its affinity mask, capped by the quota of its control groups and by
+    OMP_NUM_THREADS where that is set.
 
     joblib sets that variable in its workers so that nested libraries share the machine.
     """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = math.ceil(min(count, processor_quota()))
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(count, int(limit))) if limit.isdigit() and int(limit) > 0 else count
+    return max(1, min(count, int(limit))) if limit.isdigit() and int(limit) > 0 else max(1, count)
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the context; only the main thread ever meets one.
+
+    In the middle of handing work to the pool, or of waiting for it, it would leave threads behind that
+    write to arrays of the caller.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield
+        return
+    held: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if held:
+            previous(*held[0])
 
 
 class Pool:
     """``n_threads`` threads that run a function of their number together.
 
-    An exception in one is raised to the caller once all are done; an interrupt of the caller is held
-    back until then, since the threads write to the caller's arrays.
+    An exception in one is raised to the caller once all are done. The caller holds interrupts back.
     """
 
     def __init__(self, n_threads: int) -> None:
@@ -35,7 +94,6 @@ class Pool:
         self.busy = threading.Lock()
         self._function: Callable[[int], None] | None = None
         self._errors: list[BaseException] = []
-        # Queues, not semaphores: those may come out of an interrupted wait with their lock undone.
         self._start: list[SimpleQueue[None]] = [SimpleQueue() for _ in range(n_threads)]
         self._done: SimpleQueue[None] = SimpleQueue()
         processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -67,19 +125,11 @@ class Pool:
         self._errors.clear()
         for start in self._start:
             start.put(None)
-        interrupt: BaseException | None = None
         for _ in range(self.n_threads):
-            while True:
-                try:
-                    self._done.get()
-                    break
-                except KeyboardInterrupt as error:
-                    interrupt = error
+            self._done.get()
         self._function = None
         if self._errors:
             raise self._errors[0]
-        if interrupt is not None:
-            raise interrupt
 
 
 class _Pools:
