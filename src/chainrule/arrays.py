@@ -8,6 +8,7 @@ ones.
 """
 
 import itertools
+import math
 import mmap
 from typing import Any
 
@@ -44,11 +45,12 @@ def zeros(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     >>> zeros(10**6, np.float64).ctypes.data % 64
     0
     """
-    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    n_entries = math.prod(shape) if isinstance(shape, tuple) else int(shape)
+    n_bytes = n_entries * np.dtype(dtype).itemsize
     raw = _huge(n_bytes) if n_bytes >= LARGE and hasattr(mmap, "MADV_HUGEPAGE") else None
     if raw is None:
         raw = np.zeros(n_bytes + CACHE_LINE, dtype=np.uint8)
-        raw = raw[-raw.ctypes.data % CACHE_LINE :]
+        raw = raw[-raw.__array_interface__["data"][0] % CACHE_LINE :]
     return raw[:n_bytes].view(dtype).reshape(shape)
 
 

@@ -334,6 +334,8 @@ class EngineExecutor:
         """Root mean squares and fractions from the sums over blocks, added in a fixed order."""
         n_operations = len(self.plan.operations)
         totals = np.zeros((len(sampled), n_operations, 5))
+        if not len(sampled):
+            return totals
         edges = workspace.operation_blocks
         for k in range(n_operations):
             totals[:, k] = workspace.operation_sums[: len(sampled), edges[k] : edges[k + 1]].sum(axis=1)
@@ -346,8 +348,10 @@ class EngineExecutor:
 
     def _slot_telemetry(self, workspace: Workspace, n_samples: int) -> np.ndarray:
         """Norms from the sums over blocks."""
-        edges = workspace.parameter_blocks
         norms = np.zeros((n_samples, len(self.plan.parameters), 3))
+        if n_samples == 0:
+            return norms
+        edges = workspace.parameter_blocks
         for slot in range(norms.shape[1]):
             norms[:, slot] = workspace.parameter_sums[:n_samples, edges[slot] : edges[slot + 1]].sum(axis=1)
         return np.sqrt(norms)

@@ -7,11 +7,12 @@ write; ``assemble`` puts in where threads wait for each other.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine import kernels, rows, weights, worker
+from chainrule.engine import kernels, objects, rows, weights, worker
 from chainrule.engine.calls import WORDS
 from chainrule.engine.dependencies import Access, Call, waits
 from chainrule.engine.layout import Part, column_parts, row_parts
@@ -93,6 +94,11 @@ class Scheduler:
         self._has_delta: set[int] = set()
 
     # -- what calls are made of --------------------------------------------------------------------
+
+    @cached_property
+    def update_kernels(self) -> dict[str, Any]:
+        """The optimizer's kernels. Its rule is traced to know them, once for all arrays."""
+        return objects.update_kernels(self.purpose.rule, self.purpose.variant, self.dtype)
 
     def phase(self, calls_of: Callable[[int], Sequence[Call]]) -> None:
         """Add a phase: the calls of every thread."""

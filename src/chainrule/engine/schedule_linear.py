@@ -178,7 +178,7 @@ def _weight_gradient(
         **piece.moved(inputs[0] * piece.stride).addresses(),
         "decays": 1, "penalised": int(s.purpose.variant != "none"), "penalties": s.penalties(op.weight, part),
     }  # fmt: skip
-    kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
+    kernel = s.update_kernels["gradient_update"]
     return [Call(kernel, arguments, tuple(reads), (weights,))]
 
 
@@ -203,5 +203,5 @@ def _bias_gradient(s: "Scheduler", k: int, op: Operation, t: int, part: Part) ->
         **s.moments(op.bias + part.first), "stride": stride, "decays": int(s.purpose.decay_all),
         "penalised": 0, "penalties": 0,
     }  # fmt: skip
-    kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["gradient_update"]
+    kernel = s.update_kernels["gradient_update"]
     return Call(kernel, arguments, reads, (s.own("parameters", op.bias, part),))

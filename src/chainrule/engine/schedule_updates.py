@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chainrule.engine import kernels, objects, schedule_linear, telemetry
+from chainrule.engine import kernels, schedule_linear, telemetry
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import Part
 from chainrule.engine.memory import address
@@ -83,7 +83,7 @@ def _update(s: "Scheduler", array: Array, part: Part) -> Call:
         "stride": array.width * s.itemsize, "decays": int(array.penalised or s.purpose.decay_all),
         "penalised": int(penalised), "penalties": s.penalties(array.offset, part) if penalised else 0,
     }  # fmt: skip
-    kernel = objects.update_kernels(s.purpose.rule, s.purpose.variant, s.dtype)["update"]
+    kernel = s.update_kernels["update"]
     return Call(kernel, arguments, (_access("gradient", array, part),), (_access("parameters", array, part),))
 
 

@@ -25,6 +25,8 @@ EXECUTORS: dict[str, type] = {"engine": EngineExecutor, "reference": ReferenceEx
 
 # How long one stretch of steps should take, in seconds.
 STRETCH_SECONDS = 0.1
+# How long a step takes at most, before any is measured: so long by itself, and so long a multiply-add.
+SECONDS_A_STEP, SECONDS_A_MULTIPLY_ADD = 1e-4, 5e-10
 
 
 @dataclass
@@ -54,9 +56,12 @@ class Trainer:
     step: int = 0
     rows: np.ndarray | None = None
     state: np.ndarray = field(init=False)
-    _stretch: int = field(default=16, init=False)
+    _stretch: int = field(init=False)
 
     def __post_init__(self) -> None:
+        work = 3 * self.batch_size * self.executor.plan.multiply_adds
+        step = SECONDS_A_STEP + SECONDS_A_MULTIPLY_ADD * work
+        self._stretch = max(1, int(STRETCH_SECONDS / step))
         self.state = zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
 
     @property
