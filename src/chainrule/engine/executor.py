@@ -293,14 +293,14 @@ class EngineExecutor:
         workspace = self._workspace("run", batches.batch_size, n_threads, scipy.sparse.issparse(examples.X))
         steps = np.arange(batches.first_step, batches.first_step + -(-batches.n // batches.batch_size))
         sampled = steps[steps % batches.every == 0] if batches.every else steps[:0]
-        # Where every step goes straight into the update, and threads would write side by side.
-        packs = n_threads > 1 and not purpose.clips and not batches.every and self.precision == "full"
+        # Where steps go straight into the update, and threads would write side by side.
+        packs = n_threads > 1 and not purpose.clips and self.precision == "full"
         purpose = purpose._replace(packs=packs)
         schedules = [self._schedule("run", workspace, purpose, instructions.state)]
         if len(sampled):
             if workspace.make_room_for_samples(len(sampled)):
                 self._forget(lambda key: key[2].watches)
-            watching = purpose._replace(watches=True)
+            watching = purpose._replace(watches=True, packs=False)
             schedules.append(self._schedule("run", workspace, watching, instructions.state))
         penalty = instructions.penalty
         record, _arrays = self._record(

@@ -89,8 +89,8 @@ def play() -> Kernel:
 
     ``calls`` is the address of a schedule of ``n_calls``; ``watched`` and ``n_watched`` another one, for
     the steps that take a sample of telemetry, where ``every`` is not 0. ``opening`` and ``closing`` are
-    played once, before the first step and after the last. ``progress`` is the address of all threads'
-    progress.
+    played before the first step and after the last, and the other way round about a step with telemetry.
+    ``progress`` is the address of all threads' progress.
     """
 
     def play_schedule(
@@ -108,6 +108,8 @@ def play() -> Kernel:
             start = turn * batch_size
             number = first_step + turn
             watching = every > 0 and number % every == 0
+            if watching:  # its schedule works on the flat vectors
+                play_calls(closing, n_closing, step)
             if n_threads > 1 and every > 0 and (watching or (number - 1) % every == 0):
                 # From one schedule to another: what to wait for does not reach across.
                 meet(progress, thread, n_threads, turn * PLACES)
@@ -121,6 +123,7 @@ def play() -> Kernel:
             n_samples += watching
             if watching:
                 play_calls(watched, n_watched, step)
+                play_calls(opening, n_opening, step)
             else:
                 play_calls(calls, n_calls, step)
         play_calls(closing, n_closing, step)
