@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["announce_compiling", "cache_directory", "keep", "kept"]
 
-_COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; some ten seconds) ..."
+_COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; some seconds) ..."
 _CHECKSUM_BYTES = 32
 
 
