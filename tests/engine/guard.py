@@ -258,6 +258,8 @@ class ChildFailure(AssertionError):
 def _serve(descriptor: int) -> None:
     """What the child runs: call what comes in, send back what comes out."""
     faulthandler.enable()
+    # What is started in the background of a shell inherits that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     connection: Connection[Any, Any] = Connection(descriptor)
     while True:
         try:
