@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from chainrule.engine.threads import available_processors
+from chainrule.engine.threads import available_processors, interrupts_held_back
 
 __all__ = ["JobError", "n_threads_allowed", "run_side_by_side", "stop_if_told"]
 
@@ -104,8 +104,9 @@ class _Crew:
             for number in range(n_threads)
         ]  # fmt: skip
         try:
-            for thread in threads:
-                thread.start()
+            with interrupts_held_back():  # one amid a start leaves a thread that says it was not started
+                for thread in threads:
+                    thread.start()
             working = n_threads
             while working:
                 outcome = self._next_outcome()
