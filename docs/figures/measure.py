@@ -24,9 +24,8 @@ from threadpoolctl import threadpool_limits
 from chainrule import nn
 from chainrule.arrays import zeros
 from chainrule.engine import Predictor, worker
-from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
+from chainrule.engine.calls import STEP, STEP_REALS, call_type, place_in_step, word
 from chainrule.engine.dependencies import Call
-from chainrule.engine.inference import call_type
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.objects import vector_unit
 from chainrule.engine.schedule import Numbers, Purpose, Scheduler, words_of, write_schedule

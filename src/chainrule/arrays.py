@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CACHE_LINE", "zeros"]
+__all__ = ["zeros"]
 
 CACHE_LINE = 64
 HUGE_PAGE = 2 << 20

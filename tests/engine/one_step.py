@@ -1,13 +1,11 @@
 """A step of training whose calls are run one by one, on made-up numbers, and all that they may touch."""
 
-import ctypes
-
 import numpy as np
 import scipy.sparse
 
 from chainrule import nn
 from chainrule.engine import weights
-from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
+from chainrule.engine.calls import STEP, STEP_REALS, call_type, place_in_step, word
 from chainrule.engine.layout import BLOCK
 from chainrule.engine.memory import Workspace, address
 from chainrule.engine.schedule import Numbers, Purpose, Scheduler
@@ -80,8 +78,6 @@ NETWORKS = {
 
 
 # -- a step whose calls are run one by one ---------------------------------------------------------
-
-call_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 
 class Step:

@@ -10,9 +10,10 @@ from tests.engine.calling import call, empty, is_untouched, padded
 
 from chainrule.engine import bfloat16, objects
 from chainrule.engine.bfloat16 import PRECISIONS, PackedKernels, available, packed_kernels
-from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL
+from chainrule.engine.bfloat16_packing import BLOCK, PACKING
 from chainrule.engine.bfloat16_products import PRODUCTS, UPDATES
 from chainrule.engine.bfloat16_tiles import PARTS
+from chainrule.engine.layout import PANEL
 from chainrule.engine.objects import UNITS, TileKernel, vector_unit
 from chainrule.engine.trace import trace
 from chainrule.engine.updates import VARIANTS, Rule

@@ -21,7 +21,6 @@ from tests.engine.guard import (
     CACHE_LINE,
     CANARY,
     PAGE,
-    Child,
     ChildFailure,
     Guard,
     Plant,
@@ -195,13 +194,6 @@ def check(case, child):
         # So written that a NaN is too far.
         too_far = {name: (size, limits[name]) for name, size in found.items() if not size <= limits[name]}
         assert not too_far, too_far
-
-
-@pytest.fixture(scope="module")
-def child():
-    one = Child()
-    yield one
-    one.close()
 
 
 def run_seed(seed, child, **options):

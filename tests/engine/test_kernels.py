@@ -17,7 +17,8 @@ from tests.engine.calling import (
 from tests.strategies import setting_choices, targets_for
 
 from chainrule.engine import kernels
-from chainrule.engine.telemetry import BLOCK, SATURATED
+from chainrule.engine.layout import BLOCK
+from chainrule.engine.telemetry import SATURATED
 from chainrule.execution import SATURATION_SHARE
 from chainrule.functions import ACTIVATIONS, LOSSES
 

@@ -16,7 +16,8 @@ from chainrule import nn
 from chainrule.engine import worker
 from chainrule.engine.bfloat16 import PRECISIONS, available
 from chainrule.engine.calls import WORDS
-from chainrule.engine.memory import CACHE_LINE, address
+from chainrule.engine.layout import CACHE_LINE
+from chainrule.engine.memory import address
 from chainrule.engine.schedule import assemble
 from chainrule.plan import lower
 

@@ -5,7 +5,8 @@ import pytest
 from tests.engine.calling import DTYPES, call, cuts, empty, is_untouched, padded, stride_of
 
 from chainrule.engine import telemetry
-from chainrule.engine.telemetry import BLOCK, SATURATED
+from chainrule.engine.layout import BLOCK
+from chainrule.engine.telemetry import SATURATED
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 every_width = pytest.mark.parametrize("width", [1, 16, 75])

@@ -26,7 +26,6 @@ import pickle
 import sys
 import types as python_types
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from numba.core.ccallback import CFunc
 from numba.core.serialize import dumps
 
 from chainrule.engine.calls import STEP, STEP_REALS, pack, place_in_step
-from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
+from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept, sources_hash
 
 __all__ = ["Kernel", "cache_directory", "compilable", "device", "embedded", "fingerprint", "inlined"]
 
@@ -222,17 +221,6 @@ def fingerprint(function: Callable) -> str:
 # -- the cache on disk -----------------------------------------------------------------------------
 
 
-@cache
-def _sources_hash() -> str:
-    """Hash of everything the machine code depends on, apart from the function and its types."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    digest.update(repr(versions).encode())
-    return digest.hexdigest()
-
-
 class KernelCache(_Cache):
     """One file an entry: a checksum, then Numba's pickled compile result."""
 
@@ -254,8 +242,9 @@ class KernelCache(_Cache):
         if directory is None:
             return None
         identity = getattr(self._function, "__chainrule_identity__", ())
+        versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
         key = (
-            _sources_hash(), self._function.__module__, self._function.__qualname__,
+            sources_hash(), versions, self._function.__module__, self._function.__qualname__,
             identity, str(signature), codegen.magic_tuple(),
         )  # fmt: skip
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]

@@ -10,19 +10,16 @@ The kernels and their arguments are in ``bfloat16_packing.py`` and ``bfloat16_pr
 """
 
 import ctypes
-import hashlib
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
 from chainrule.engine import objects
-from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, Fields, emit_packing
+from chainrule.engine.bfloat16_packing import BLOCK, PACKING, PANEL, PANEL_ROW, emit_packing
 from chainrule.engine.bfloat16_products import PRODUCTS, UPDATES, emit_packed_product, emit_packed_update
 from chainrule.engine.bfloat16_tiles import AMX, PRODUCT_UNITS
 from chainrule.engine.objects import UNITS, TileKernel, vector_unit
@@ -144,14 +141,18 @@ def _instructions(precision: str) -> str:
 @cache
 def _packed_kernels(precision: str, instructions: str) -> PackedKernels:
     identity = (precision, instructions)
-    kernels = _compiled(PACKING | PRODUCTS, identity, lambda: emit_module(precision, instructions))
+    kernels = objects.load_kernels(
+        PACKING | PRODUCTS, identity, lambda: emit_module(precision, instructions), VECTORS
+    )
     return PackedKernels(precision, instructions, kernels)
 
 
 @cache
 def _packed_update(precision: str, instructions: str, rule: Rule) -> TileKernel:
     identity = (precision, instructions, rule)
-    kernels = _compiled(UPDATES, identity, lambda: emit_module(precision, instructions, rule))
+    kernels = objects.load_kernels(
+        UPDATES, identity, lambda: emit_module(precision, instructions, rule), VECTORS
+    )
     return kernels["gradient_update"]
 
 
@@ -167,22 +168,3 @@ def emit_module(precision: str, instructions: str, rule: Rule | None = None) -> 
     emit_packing(module, n_parts, VECTORS)
     emit_packed_product(module, tile, product_unit, VECTORS)
     return module
-
-
-def _compiled(fields: Fields, identity: tuple, emit: Callable[[], ir.Module]) -> dict[str, TileKernel]:
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), objects._target_machine(VECTORS))
-    code = objects._object_file((*identity, _sources_hash()), emit, VECTORS)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return {
-        name: TileKernel(name, names, engine.get_function_address(name), engine)
-        for name, names in fields.items()
-    }
-
-
-@cache
-def _sources_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("bfloat16*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

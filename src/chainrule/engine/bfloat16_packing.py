@@ -30,7 +30,8 @@ import numpy as np
 from llvmlite import ir
 
 from chainrule.engine.emit import I32, Emitter, Values, VectorUnit, constant, kernel
-from chainrule.engine.tiles import _transposed
+from chainrule.engine.layout import PANEL
+from chainrule.engine.tiles import transposed
 
 __all__ = [
     "BLOCK",
@@ -45,7 +46,6 @@ __all__ = [
 ]
 
 BLOCK = 32  # terms
-PANEL = 64  # columns
 PANEL_ROW = 4 * PANEL  # bytes of the words of one pair of terms
 
 # Names of the arguments of each kernel, in order: addresses, and strides and offsets in bytes.
@@ -226,7 +226,7 @@ def _pack_transpose(p: _Packing) -> None:
                 words.append(p.words(halves, alternately=False))
             offset = b.mul(k, constant(PANEL_ROW // 2))
             for target, square in zip(targets, zip(*words, strict=True), strict=True):
-                for i, pair in enumerate(_transposed(e, list(square))):
+                for i, pair in enumerate(transposed(e, list(square))):
                     e.store(pair, e.at(e.at(target, offset), PANEL_ROW * i))
 
         e.loop(constant(0), block_end(e, p["n_terms"]), BLOCK, block)
@@ -254,7 +254,7 @@ def _pack_columns(p: _Packing) -> None:
             ]
             words = [p.words(numbers[u : u + 2], alternately=True) for u in range(0, BLOCK, 2)]
             for part, square in enumerate(zip(*words, strict=True)):
-                for lane, row in enumerate(_transposed(e, list(square))):
+                for lane, row in enumerate(transposed(e, list(square))):
                     place = e.at_row(p.pointer("target"), p["target_stride"], b.add(i, constant(lane)))
                     beginning = p.beginnings(place, p["target_stride"])[part]
                     e.store(row, e.at(beginning, b.mul(k, constant(2))))

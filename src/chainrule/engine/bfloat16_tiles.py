@@ -139,7 +139,7 @@ def _add_pairs(e: Emitter, sums: ir.Value, left: ir.Value, right: ir.Value) -> i
     """To each number the products of a pair: of its second terms, then of its first, each sum rounded."""
     pairs = ir.VectorType(BFloatType(), 2 * e.lanes)
     factors = [e.builder.bitcast(words, pairs) for words in (left, right)]
-    return e._intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", e.vector, [sums, *factors])
+    return e.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", e.vector, [sums, *factors])
 
 
 def _nothing(e: Emitter) -> None:
@@ -217,7 +217,7 @@ def _release_tiles(e: Emitter) -> None:
 
 
 def _tile_instruction(e: Emitter, name: str, arguments: Values) -> None:
-    e._intrinsic(f"llvm.x86.{name}", ir.VoidType(), arguments)
+    e.intrinsic(f"llvm.x86.{name}", ir.VoidType(), arguments)
 
 
 AMX = ProductUnit(

@@ -8,11 +8,12 @@ coefficients, lies in the step's record, which every thread has for itself.
 Both are rows of 64-bit words: integers and addresses as they are, real numbers as the bits of a double.
 """
 
+import ctypes
 import struct
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["STEP", "STEP_REALS", "WORDS", "place_in_step", "word"]
+__all__ = ["STEP", "STEP_REALS", "WORDS", "call_type", "pack", "place_in_step", "word"]
 
 # The step's record: integers and addresses, then reals.
 STEP = (
@@ -37,6 +38,9 @@ STEP_REALS = (
     "clip_norm",
     "clip",  # what the gradient is multiplied by
 )  # fmt: skip
+
+# A kernel as Python calls it.
+call_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 # Words of a call: the kernel's address and its arguments.
 WORDS = 24

@@ -5,7 +5,7 @@ from typing import Any
 from llvmlite import ir
 
 from chainrule.engine.emit import Values, VectorUnit, constant, kernel
-from chainrule.engine.tiles import _transposed, edge_block
+from chainrule.engine.tiles import edge_block, transposed
 
 __all__ = ["FIELDS", "emit_copy", "emit_transpose"]
 
@@ -68,7 +68,7 @@ def emit_transpose(module: ir.Module, dtype: Any, unit: VectorUnit) -> None:
 
         def whole_block() -> None:
             rows = [e.load(e.at_row(old, strides[0], i)) for i in range(e.lanes)]
-            for i, value in enumerate(_transposed(e, rows)):
+            for i, value in enumerate(transposed(e, rows)):
                 e.store(value, e.at_row(new, strides[1], i))
 
         e.when(whole, whole_block)

@@ -153,7 +153,7 @@ class Emitter:
     def prefetch(self, pointer: ir.Value) -> None:
         """Ask for a cache line that will be read and written."""
         arguments = [pointer, *(ir.Constant(I32, number) for number in (1, 3, 1))]
-        self._intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
+        self.intrinsic("llvm.prefetch.p0", ir.VoidType(), arguments)
 
     def load_row(self, pointer: ir.Value, n_vectors: int, mask: ir.Value | None = None) -> Values:
         """Consecutive vectors; with a mask, only a part of the last one is read."""
@@ -182,12 +182,12 @@ class Emitter:
     def load_part(self, pointer: ir.Value, mask: ir.Value) -> ir.Value:
         """A vector of which only the masked lanes are read; zero in the others."""
         arguments = [pointer, ir.Constant(I32, self.itemsize), mask, self.splat(0.0)]
-        return self._intrinsic(f"llvm.masked.load.{self.kind}.p0", self.vector, arguments)
+        return self.intrinsic(f"llvm.masked.load.{self.kind}.p0", self.vector, arguments)
 
     def store_part(self, value: ir.Value, pointer: ir.Value, mask: ir.Value) -> None:
         """Store the masked lanes only."""
         arguments = [value, pointer, ir.Constant(I32, self.itemsize), mask]
-        self._intrinsic(f"llvm.masked.store.{self.kind}.p0", ir.VoidType(), arguments)
+        self.intrinsic(f"llvm.masked.store.{self.kind}.p0", ir.VoidType(), arguments)
 
     def load_real(self, pointer: ir.Value) -> ir.Value:
         """One number."""
@@ -207,7 +207,7 @@ class Emitter:
         """a·b + c: rounded once where the processor can, after the product and after the sum where not."""
         if not self.unit.fuses:
             return self.builder.fadd(self.builder.fmul(a, b), c)
-        return self._intrinsic(f"llvm.fma.{self.kind}", self.vector, [a, b, c])
+        return self.intrinsic(f"llvm.fma.{self.kind}", self.vector, [a, b, c])
 
     # The instructions that a traced rule consists of (see ``trace.py``), each rounded as IEEE 754 says.
 
@@ -233,11 +233,11 @@ class Emitter:
 
     def absolute(self, a: ir.Value) -> ir.Value:
         """|a|."""
-        return self._intrinsic(f"llvm.fabs.{self.kind}", self.vector, [a])
+        return self.intrinsic(f"llvm.fabs.{self.kind}", self.vector, [a])
 
     def sqrt(self, a: ir.Value) -> ir.Value:
         """√a."""
-        return self._intrinsic(f"llvm.sqrt.{self.kind}", self.vector, [a])
+        return self.intrinsic(f"llvm.sqrt.{self.kind}", self.vector, [a])
 
     def less(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """Where a < b."""
@@ -265,7 +265,7 @@ class Emitter:
         places = ir.Constant(ir.VectorType(I32, self.lanes), None)  # all 0
         return self.builder.shuffle_vector(first, undefined, places)
 
-    def _intrinsic(self, name: str, result: ir.Type, arguments: Values) -> ir.Value:
+    def intrinsic(self, name: str, result: ir.Type, arguments: Values) -> ir.Value:
         """A call of one of LLVM's own functions, declared once a module."""
         module = self.function.module
         kind = ir.FunctionType(result, [argument.type for argument in arguments])

@@ -8,19 +8,16 @@ import numpy as np
 import scipy.sparse
 
 from chainrule.engine import bfloat16, worker
-from chainrule.engine.calls import STEP, STEP_REALS, place_in_step, word
-from chainrule.engine.inference import Forward, call_type
+from chainrule.engine.calls import STEP, STEP_REALS, call_type, place_in_step, word
+from chainrule.engine.inference import Forward
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.schedule import Numbers, Purpose, Schedule, write_schedule
-from chainrule.engine.threads import available_processors, interrupts_held_back, pool
+from chainrule.engine.threads import MULTIPLY_ADDS_FOR_THREADS, available_processors, pool, pool_held
 from chainrule.execution import Examples, Instructions, Penalty, Report, mean_loss
 from chainrule.plan import Plan
 
 __all__ = ["EngineExecutor"]
 
-# A step of fewer multiply-adds than this takes less than about 60 microseconds on one thread, and waiting for
-# a second one costs more than it saves.
-MULTIPLY_ADDS_FOR_THREADS = 4_000_000
 # Rows a batch when a full gradient may be summed over chunks.
 CHUNK = 1024
 
@@ -143,13 +140,8 @@ class EngineExecutor:
         if wanted == 1:
             yield 1
             return
-        with interrupts_held_back():
-            held = pool(wanted).busy.acquire(blocking=False)
-            try:
-                yield wanted if held else 1
-            finally:
-                if held:
-                    pool(wanted).busy.release()
+        with pool_held(wanted) as workers:
+            yield wanted if workers else 1
 
     def _record(self, examples: Examples, **fields: Any) -> tuple[np.ndarray, list[Any]]:
         """The step's record with all that is the same in every step; the arrays it holds addresses of."""

@@ -5,29 +5,23 @@ takes a range of rows. A call from Python costs little more than the products, a
 call at once.
 """
 
-import ctypes
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 
 from chainrule.engine import worker
-from chainrule.engine.calls import STEP, STEP_REALS, place_in_step
+from chainrule.engine.calls import STEP, STEP_REALS, call_type, place_in_step
 from chainrule.engine.memory import Workspace, address, aligned
 from chainrule.engine.schedule import Numbers, Purpose, Scheduler, assemble
-from chainrule.engine.threads import available_processors, interrupts_held_back, pool
+from chainrule.engine.threads import MULTIPLY_ADDS_FOR_THREADS, available_processors, pool_held
 from chainrule.plan import Plan
 
-__all__ = ["Forward", "call_type"]
+__all__ = ["Forward"]
 
 # Values of a chunk of rows that stay in a second-level cache.
 BYTES_OF_A_VALUE = 1 << 19
 MOST_ROWS, FEWEST_ROWS = 1024, 64
-# Multiply-adds that are worth a second thread.
-MULTIPLY_ADDS_FOR_THREADS = 4_000_000
-
-# Every kernel: the address of its arguments, and of the step's record.
-call_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 
 class Player:
@@ -95,21 +89,18 @@ class Forward:
         if n_threads == 1:
             self._rows(X, output, 0, n)
         else:
-            with interrupts_held_back():
-                self._side_by_side(X, output, n_threads)
+            self._side_by_side(X, output, n_threads)
         return output
 
     def _side_by_side(self, X: Any, output: np.ndarray, n_threads: int) -> None:
         """A range of rows for each thread; all for this one where a training holds the pool."""
-        n, workers = len(output), pool(n_threads)
-        if not workers.busy.acquire(blocking=False):
-            self._rows(X, output, 0, n)
-            return
-        try:
-            edges = [n * thread // n_threads for thread in range(n_threads + 1)]
-            workers.run(lambda thread: self._rows(X, output, edges[thread], edges[thread + 1]))
-        finally:
-            workers.busy.release()
+        n = len(output)
+        edges = [n * thread // n_threads for thread in range(n_threads + 1)]
+        with pool_held(n_threads) as workers:
+            if workers is None:
+                self._rows(X, output, 0, n)
+            else:
+                workers.run(lambda thread: self._rows(X, output, edges[thread], edges[thread + 1]))
 
     def _threads_for(self, n: int) -> int:
         if n < 2 or self.n_threads == 1 or n * self.plan.multiply_adds < MULTIPLY_ADDS_FOR_THREADS:

@@ -13,7 +13,7 @@ import uuid
 from functools import cache
 from pathlib import Path
 
-__all__ = ["announce_compiling", "cache_directory", "keep", "kept"]
+__all__ = ["announce_compiling", "cache_directory", "keep", "kept", "sources_hash"]
 
 _COMPILING_MESSAGE = "chainrule: compiling kernels for this processor (once; some seconds) ..."
 _CHECKSUM_BYTES = 32
@@ -55,6 +55,15 @@ def cache_directory() -> Path | None:
         user = os.getuid() if hasattr(os, "getuid") else "user"
         candidates.append(Path(tempfile.gettempdir()) / f"chainrule-{user}")
     return next((path for path in candidates if _private_directory(path)), None)
+
+
+@cache
+def sources_hash() -> str:
+    """Hash of every source file of the engine: whichever of them a kernel depends on, it is among them."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def kept(path: Path | None) -> bytes | None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine._jit import Kernel, compilable, fingerprint, inlined
+from chainrule.engine.layout import BLOCK
 from chainrule.engine.parts import entries_of, integers, long_rows, own_rows, room_of, zero_of
-from chainrule.engine.telemetry import BLOCK, SATURATED, operation_sums
+from chainrule.engine.telemetry import SATURATED, operation_sums
 from chainrule.engine.vector_math import math_for
 from chainrule.execution import SATURATION_SHARE
 from chainrule.functions import Activation, Loss

@@ -17,8 +17,19 @@ import numpy as np
 
 from chainrule.plan import Operation, Plan
 
-__all__ = ["BLOCK", "Part", "ValueLayout", "blocks", "column_parts", "lay_out", "needs_gathering"]
+__all__ = [
+    "BLOCK",
+    "CACHE_LINE",
+    "PANEL",
+    "Part",
+    "ValueLayout",
+    "blocks",
+    "column_parts",
+    "lay_out",
+    "needs_gathering",
+]
 
+CACHE_LINE = 64
 # Edges between threads are multiples of this many columns: whole vectors. Sums that are reported are kept for
 # each block of as many columns, so that they do not depend on the number of threads.
 BLOCK = 16
@@ -59,7 +70,7 @@ class ValueLayout(NamedTuple):
 
 def padded(width: int, itemsize: int) -> int:
     """Entries from row to row: whole cache lines, and never a multiple of 1 KB, or rows evict each other."""
-    line = 64 // itemsize
+    line = CACHE_LINE // itemsize
     stride = -(-width // line) * line
     return stride + line if stride * itemsize % 1024 == 0 else stride
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.arrays import CACHE_LINE, zeros
+from chainrule.arrays import zeros
 from chainrule.engine import bfloat16
-from chainrule.engine.layout import PANEL, ValueLayout, blocks, lay_out, needs_gathering, padded
+from chainrule.engine.layout import CACHE_LINE, PANEL, ValueLayout, blocks, lay_out, needs_gathering, padded
 from chainrule.plan import Operation, Plan
 
 # Progress of a thread that has not begun: less than anyone waits for.
@@ -131,7 +131,7 @@ class Workspace:
     def _scratch_size(self) -> int:
         """Room for a panel of a right factor: as many terms as a layer has inputs or outputs."""
         terms = max(max(op.width_in, op.width_out) for op in self.plan.operations)
-        return 64 * max(terms, self.capacity)
+        return PANEL * max(terms, self.capacity)
 
     def _room_for_packing(self, precision: str) -> tuple[np.ndarray, np.ndarray]:
         """Room for a left and a right factor of bf16 numbers, as large as any layer's."""

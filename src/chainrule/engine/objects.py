@@ -9,7 +9,7 @@ import gc
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +23,7 @@ from llvmlite import ir
 from chainrule.engine import copies, products, updates
 from chainrule.engine.calls import pack
 from chainrule.engine.emit import VectorUnit
-from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept
+from chainrule.engine.kept import announce_compiling, cache_directory, keep, kept, sources_hash
 from chainrule.engine.trace import trace
 
 __all__ = ["UNITS", "TileKernel", "product_kernels", "update_kernels", "vector_unit"]
@@ -42,10 +42,6 @@ UNITS = {
 _WITHOUT = {"avx2": ",-avx512f", "baseline": ",-avx512f,-avx2,-fma,-avx"}
 
 # What the machine code depends on besides the processor and the compiler.
-_SOURCES = (
-    "calls", "copies", "emit", "narrow", "objects", "products", "steps", "tiles", "trace", "updates", "walks",
-)  # fmt: skip
-
 _lock = threading.Lock()
 
 
@@ -108,8 +104,8 @@ def product_kernels(dtype: Any) -> dict[str, TileKernel]:
 
 @cache
 def _product_kernels(dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
-    identity = ("products", dtype.name)
-    return _kernels((*products.FIELDS, *copies.FIELDS), identity, lambda: emit_products(dtype, unit), unit)
+    fields, identity = products.FIELDS | copies.FIELDS, ("products", dtype.name)
+    return load_kernels(fields, identity, lambda: emit_products(dtype, unit), unit)
 
 
 def emit_products(dtype: Any, unit: VectorUnit) -> ir.Module:
@@ -149,8 +145,8 @@ def update_kernels(rule: Any, variant: str, dtype: Any) -> dict[str, TileKernel]
 def _update_kernels(rule: updates.Rule, dtype: np.dtype, unit: VectorUnit) -> dict[str, TileKernel]:
     # The traced rule is what is compiled: a rule that has changed, be it in a constant of another module, is
     # another program and has other kernels.
-    names, identity = tuple(updates.FIELDS), ("updates", dtype.name, rule)
-    return _kernels(names, identity, lambda: emit_updates(rule, dtype, unit), unit)
+    identity = ("updates", dtype.name, rule)
+    return load_kernels(updates.FIELDS, identity, lambda: emit_updates(rule, dtype, unit), unit)
 
 
 def emit_updates(rule: updates.Rule, dtype: Any, unit: VectorUnit) -> ir.Module:
@@ -165,15 +161,28 @@ def emit_updates(rule: updates.Rule, dtype: Any, unit: VectorUnit) -> ir.Module:
 # -- compiling and keeping -------------------------------------------------------------------------
 
 
-def _kernels(
-    names: Sequence[str], identity: tuple, emit: Callable[[], ir.Module], unit: VectorUnit
+def load_kernels(
+    fields: dict[str, tuple[str, ...]], identity: tuple, emit: Callable[[], ir.Module], unit: VectorUnit
 ) -> dict[str, TileKernel]:
-    """Kernels of one module, by name."""
+    """The kernels of one module by name, compiled or loaded.
+
+    Parameters
+    ----------
+    fields : dict
+        Names of the kernels, and of the arguments of each.
+    identity : tuple
+        What tells this module from others.
+    emit : callable
+        Makes the module.
+    unit : VectorUnit
+    """
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(unit))
     engine.add_object_file(llvm.ObjectFileRef.from_data(_object_file(identity, emit, unit)))
     engine.finalize_object()
-    fields = {**products.FIELDS, **copies.FIELDS, **updates.FIELDS}
-    return {name: TileKernel(name, fields[name], engine.get_function_address(name), engine) for name in names}
+    return {
+        name: TileKernel(name, names, engine.get_function_address(name), engine)
+        for name, names in fields.items()
+    }
 
 
 def _target_machine(unit: VectorUnit) -> Any:
@@ -215,13 +224,5 @@ def _object_path(identity: tuple, unit: VectorUnit) -> Path | None:
     if directory is None:
         return None
     host = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), llvm.llvm_version_info)
-    key = (_sources_hash(), host, unit, identity, os.environ.get("CHAINRULE_ISA"))
+    key = (sources_hash(), host, unit, identity, os.environ.get("CHAINRULE_ISA"))
     return directory / f"tiles-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}.kernel"
-
-
-@cache
-def _sources_hash() -> str:
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-    return digest.hexdigest()

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine import kernels, objects, rows, weights, worker
+from chainrule.engine import bfloat16, kernels, objects, rows, weights, worker
 from chainrule.engine.calls import WORDS
 from chainrule.engine.dependencies import Access, Call, waits
-from chainrule.engine.layout import Part, column_parts, row_parts
-from chainrule.engine.memory import CACHE_LINE, Workspace, address
+from chainrule.engine.layout import CACHE_LINE, Part, column_parts, row_parts
+from chainrule.engine.memory import Workspace, address
 from chainrule.engine.schedule_layers import BACKWARD, FORWARD
 from chainrule.engine.schedule_updates import update_everything, watch_values
 from chainrule.functions import get_loss
@@ -100,6 +100,22 @@ class Scheduler:
         """The optimizer's kernels. Its rule is traced to know them, once for all arrays."""
         return objects.update_kernels(self.purpose.rule, self.purpose.variant, self.dtype)
 
+    @cached_property
+    def product_kernels(self) -> dict[str, Any]:
+        """The kernels of products, copies and transposes."""
+        return objects.product_kernels(self.dtype)
+
+    @cached_property
+    def packed_kernels(self) -> bfloat16.PackedKernels:
+        """The kernels of products of bf16 numbers."""
+        return bfloat16.packed_kernels(self.purpose.precision)
+
+    @cached_property
+    def packed_update(self) -> Any:
+        """The optimizer's kernel at the end of such a product."""
+        purpose = self.purpose
+        return bfloat16.packed_update(purpose.precision, purpose.rule, purpose.variant)
+
     def phase(self, calls_of: Callable[[int], Sequence[Call]]) -> None:
         """Add a phase: the calls of every thread."""
         self.phases.append([list(calls_of(thread)) for thread in range(self.n_threads)])
@@ -151,9 +167,9 @@ class Scheduler:
         layout = self.layouts[v]
         return {"stride": layout.stride, "width": layout.width, "part": part.part, "parts": part.parts}
 
-    def own(self, kind: str, offset: int, part: Part) -> Access:
-        """Columns of the parameter vector at an offset, or of its gradient."""
-        return Access((kind, offset), (0, 1), (part.first, part.first + part.count))
+    def own(self, kind: str, offset: int, part: Part, rows: tuple[int, int] = (0, 1)) -> Access:
+        """Columns of the parameter array at an offset, or of its gradient; of a matrix, in some rows."""
+        return Access((kind, offset), rows, (part.first, part.first + part.count))
 
     def owned(self, v: int, thread: int) -> Part:
         """The columns of value v whose parameters a thread updates."""

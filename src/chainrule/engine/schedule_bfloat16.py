@@ -6,7 +6,6 @@ packs for itself what it reads, into memory of its own, so there is nothing more
 
 from typing import TYPE_CHECKING
 
-from chainrule.engine import bfloat16
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import PANEL, Part
 from chainrule.engine.memory import address
@@ -29,7 +28,7 @@ def forward_calls(
     s: "Scheduler", k: int, op: Operation, t: int, reads: tuple[Access, ...], writes: tuple[Access, ...]
 ) -> list[Call]:
     """Z = H V + b, equation (1), on own columns."""
-    kernels = bfloat16.packed_kernels(s.purpose.precision)
+    kernels = s.packed_kernels
     part, left, right = s.part(k + 1, t), *_packed(s, t)
     row_bytes, panel = kernels.row_bytes(op.width_in), kernels.panel_bytes(op.width_in)
     stride = op.width_out * s.itemsize
@@ -59,7 +58,7 @@ def _packed(s: "Scheduler", t: int) -> tuple[int, int]:
 
 def _pack_rows(s: "Scheduler", rows: int, n_terms: int, target: int, reads: tuple[Access, ...]) -> Call:
     """A left factor as it lies: H in (1), Δ in (5)."""
-    kernels = bfloat16.packed_kernels(s.purpose.precision)
+    kernels = s.packed_kernels
     arguments = {
         "left": rows, "left_offset": 0, "n_terms": n_terms, "n_written": kernels.terms_written(n_terms),
         "target": target, "target_stride": kernels.row_bytes(n_terms), "share": 0, "shares": 1,
@@ -69,7 +68,7 @@ def _pack_rows(s: "Scheduler", rows: int, n_terms: int, target: int, reads: tupl
 
 def backward_calls(s: "Scheduler", k: int, op: Operation, t: int, part: Part, accumulate: int) -> list[Call]:
     """Δ Vᵀ, the product in equation (5), on own columns of the layer below."""
-    kernels = bfloat16.packed_kernels(s.purpose.precision)
+    kernels = s.packed_kernels
     left, right = _packed(s, t)
     row_bytes, panel = kernels.row_bytes(op.width_out), kernels.panel_bytes(op.width_out)
     stride = op.width_out * s.itemsize
@@ -77,7 +76,7 @@ def backward_calls(s: "Scheduler", k: int, op: Operation, t: int, part: Part, ac
     calls = [_pack_rows(s, s.rows_of_delta(k + 1, t), op.width_out, left, above)] if part.count else []
     for first in range(part.first, part.first + part.count, PANEL):
         count = min(PANEL, part.first + part.count - first)
-        inputs = Access(("parameters", op.weight), (first, first + count), (0, op.width_out))
+        inputs = s.own("parameters", op.weight, Part(0, 1, 0, op.width_out), (first, first + count))
         pack = {
             "source": s.parameter(op.weight) + first * stride, "source_stride": stride,
             "n_terms": op.width_out, "columns": count, "target": right, "panel": panel,
@@ -98,7 +97,7 @@ def gradient_calls(
     s: "Scheduler", k: int, op: Operation, t: int, part: Part, reads: tuple[Access, ...], weights: Access
 ) -> list[Call]:
     """∂V = Hᵀ Δ, equation (6), on own columns of V: into the optimizer's update, or stored."""
-    kernels = bfloat16.packed_kernels(s.purpose.precision)
+    kernels = s.packed_kernels
     left, right = _packed(s, t)
     row_bytes, panel = kernels.row_bytes(s.memory.capacity), kernels.panel_bytes(s.memory.capacity)
     pack_left = {
@@ -127,5 +126,4 @@ def gradient_calls(
         **s.moments(op.weight + part.first), "stride": stride, "decays": 1,
         "penalised": int(s.purpose.variant != "none"), "penalties": s.penalties(op.weight, part),
     }  # fmt: skip
-    kernel = bfloat16.packed_update(s.purpose.precision, s.purpose.rule, s.purpose.variant)
-    return [*calls, Call(kernel, factors | update, (), (weights,))]
+    return [*calls, Call(s.packed_update, factors | update, (), (weights,))]

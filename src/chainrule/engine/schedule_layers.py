@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 # -- activation, residual join, dropout ------------------------------------------------------------
 
 
+def _on_single_numbers(
+    s: "Scheduler", k: int, kernel: Any, names: dict[str, int], out: str, constants: dict[str, Any]
+) -> None:
+    """A phase that makes value k + 1, ``out`` to the kernel, of numbers at the same place in other values."""
+
+    def calls(t: int) -> list[Call]:
+        part = s.part(k + 1, t)
+        arguments = {
+            **{name: s.value(v, t) for name, v in names.items()}, out: s.value(k + 1, t),
+            **s.where(k + 1, part), **constants,
+        }  # fmt: skip
+        reads = tuple(s.region("value", v, t, part) for v in names.values())
+        return [Call(kernel, arguments, reads, (s.region("value", k + 1, t, part),))]
+
+    s.phase(calls)
+
+
 def activation_forward(s: "Scheduler", k: int, op: Operation) -> None:
     """H = σ(Z), equation (2)."""
     kernel = kernels.activate(get_activation(op.activation), s.dtype)
-
-    def activate(t: int) -> list[Call]:
-        part = s.part(k + 1, t)
-        arguments = {
-            "z": s.value(op.source, t), "h": s.value(k + 1, t),
-            **s.where(k + 1, part), "alpha": float(op.alpha),
-        }  # fmt: skip
-        reads = (s.region("value", op.source, t, part),)
-        return [Call(kernel, arguments, reads, (s.region("value", k + 1, t, part),))]
-
-    s.phase(activate)
+    _on_single_numbers(s, k, kernel, {"z": op.source}, "h", {"alpha": float(op.alpha)})
 
 
 def activation_backward(s: "Scheduler", k: int, op: Operation) -> None:
@@ -57,17 +64,7 @@ def activation_backward(s: "Scheduler", k: int, op: Operation) -> None:
 
 def add_forward(s: "Scheduler", k: int, op: Operation) -> None:
     """h + F(h)."""
-
-    def add(t: int) -> list[Call]:
-        part = s.part(k + 1, t)
-        arguments = {
-            "one": s.value(op.source, t), "two": s.value(op.second, t), "out": s.value(k + 1, t),
-            **s.where(k + 1, part),
-        }  # fmt: skip
-        reads = tuple(s.region("value", v, t, part) for v in (op.source, op.second))
-        return [Call(elementwise.add(s.dtype), arguments, reads, (s.region("value", k + 1, t, part),))]
-
-    s.phase(add)
+    _on_single_numbers(s, k, elementwise.add(s.dtype), {"one": op.source, "two": op.second}, "out", {})
 
 
 def add_backward(s: "Scheduler", k: int, op: Operation) -> None:
@@ -99,18 +96,8 @@ def _mask(s: "Scheduler", k: int, op: Operation) -> dict[str, Any]:
 
 def dropout_forward(s: "Scheduler", k: int, op: Operation) -> None:
     """Inverted dropout."""
-    kernel = elementwise.dropout(s.dtype)
-
-    def dropout(t: int) -> list[Call]:
-        part = s.part(k + 1, t)
-        arguments = {
-            "above": s.value(op.source, t), "below": s.value(k + 1, t),
-            **s.where(k + 1, part), "accumulate": 0, **_mask(s, k, op),
-        }  # fmt: skip
-        reads = (s.region("value", op.source, t, part),)
-        return [Call(kernel, arguments, reads, (s.region("value", k + 1, t, part),))]
-
-    s.phase(dropout)
+    constants = {"accumulate": 0, **_mask(s, k, op)}
+    _on_single_numbers(s, k, elementwise.dropout(s.dtype), {"above": op.source}, "below", constants)
 
 
 def dropout_backward(s: "Scheduler", k: int, op: Operation) -> None:

@@ -5,7 +5,7 @@ The weights lie as V = Wᵀ, a row an input, a column an output unit.
 
 from typing import TYPE_CHECKING
 
-from chainrule.engine import objects, schedule_bfloat16
+from chainrule.engine import schedule_bfloat16
 from chainrule.engine.dependencies import Access, Call
 from chainrule.engine.layout import PANEL, Part, column_parts
 from chainrule.engine.memory import address
@@ -21,18 +21,13 @@ BYTES_APART, ROWS_FOR_APART = 4096, 48
 BYTES_SPREAD, ROWS_FOR_SPREAD = 1 << 20, 64
 
 
-def _weights(op: Operation, inputs: tuple[int, int], part: Part) -> Access:
-    """A rectangle of V."""
-    return Access(("parameters", op.weight), inputs, (part.first, part.first + part.count))
-
-
 def forward(s: "Scheduler", k: int, op: Operation) -> None:
     """Z = H V + b, equation (1), on own columns."""
     packs = schedule_bfloat16.serves(s, k, op)
 
     def product(t: int) -> list[Call]:
         part = s.part(k + 1, t)
-        reads = [_weights(op, (0, op.width_in), part), s.own("parameters", op.bias, part)]
+        reads = [s.own("parameters", op.weight, part, (0, op.width_in)), s.own("parameters", op.bias, part)]
         if s.memory.values[op.source] is not None:
             reads.append(s.region("value", op.source, t))
         writes = (s.region("value", k + 1, t, part),)
@@ -46,7 +41,7 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
             piece = piece_of(s, k, op, Part(0, 1, first, count))
             right, right_stride = piece.weights, piece.stride
             if copies:
-                weights = _weights(op, (0, op.width_in), Part(0, 1, first, count))
+                weights = s.own("parameters", op.weight, piece.part, (0, op.width_in))
                 right, right_stride = _copied(s, t, calls, (right, right_stride), weights)
             arguments = {
                 "left": s.rows_of(op.source, t), "left_offset": 0, "n_terms": op.width_in,
@@ -56,7 +51,7 @@ def forward(s: "Scheduler", k: int, op: Operation) -> None:
                 "row": s.parameter(op.bias + first) if op.bias >= 0 else 0,
                 "adds": 0, "share": 0, "shares": 1,
             }  # fmt: skip
-            calls.append(Call(objects.product_kernels(s.dtype)["product"], arguments, tuple(reads), writes))
+            calls.append(Call(s.product_kernels["product"], arguments, tuple(reads), writes))
         return calls
 
     s.phase(product)
@@ -79,7 +74,7 @@ def _copied(
         "source": right[0], "source_stride": right[1], "rows": n_terms, "columns": count,
         "target": scratch, "target_stride": compact,
     }  # fmt: skip
-    calls.append(Call(objects.product_kernels(s.dtype)["copy"], arguments, (panel,)))
+    calls.append(Call(s.product_kernels["copy"], arguments, (panel,)))
     return scratch, compact
 
 
@@ -90,7 +85,6 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
     accumulate = s.accumulates(op.source)
     below = s.layouts[op.source]
     compact = PANEL * s.itemsize
-    kernels = objects.product_kernels(s.dtype)
     packs = schedule_bfloat16.serves(s, k, op)
 
     def product(t: int) -> list[Call]:
@@ -102,7 +96,7 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
         for first in range(part.first, part.first + part.count, PANEL):
             count = min(PANEL, part.first + part.count - first)
             own = Part(0, 1, first, count)
-            inputs = Access(("parameters", op.weight), (first, first + count), (0, op.width_out))
+            inputs = s.own("parameters", op.weight, Part(0, 1, 0, op.width_out), (first, first + count))
             product = {
                 "left": s.rows_of_delta(k + 1, t), "left_offset": 0, "n_terms": op.width_out,
                 "right": scratch, "right_stride": compact,
@@ -116,9 +110,9 @@ def backward(s: "Scheduler", k: int, op: Operation) -> None:
                     "rows": count, "columns": piece.part.count,
                     "target": scratch + piece.part.first * compact, "target_stride": compact,
                 }  # fmt: skip
-                calls.append(Call(kernels["transpose"], transpose, (inputs,)))
+                calls.append(Call(s.product_kernels["transpose"], transpose, (inputs,)))
             reads, writes = (s.region("delta", k + 1, t),), (s.region("delta", op.source, t, own),)
-            calls.append(Call(kernels["product"], product, reads, writes))
+            calls.append(Call(s.product_kernels["product"], product, reads, writes))
         return calls
 
     s.phase(product)
@@ -157,7 +151,7 @@ def _own_weights(s: "Scheduler", k: int, op: Operation, t: int) -> tuple[tuple[i
 def _weight_gradient(
     s: "Scheduler", k: int, op: Operation, t: int, inputs: tuple[int, int], part: Part
 ) -> list[Call]:
-    weights = _weights(op, inputs, part)
+    weights = s.own("parameters", op.weight, part, inputs)
     reads = [s.region("delta", k + 1, t, part)]
     if s.memory.values[op.source] is not None:
         reads.append(s.region("value", op.source, t, Part(0, 1, inputs[0], inputs[1] - inputs[0])))
@@ -173,7 +167,7 @@ def _weight_gradient(
         offset = op.weight + inputs[0] * op.width_out + part.first
         arguments |= {"result": s.gradient(offset), "result_stride": op.width_out * s.itemsize}
         stored = weights._replace(array=("gradient", op.weight))
-        return [Call(objects.product_kernels(s.dtype)["gradient"], arguments, tuple(reads), (stored,))]
+        return [Call(s.product_kernels["gradient"], arguments, tuple(reads), (stored,))]
     arguments |= {
         **piece.moved(inputs[0] * piece.stride).addresses(),
         "decays": 1, "penalised": int(s.purpose.variant != "none"), "penalties": s.penalties(op.weight, part),
@@ -194,7 +188,7 @@ def _bias_gradient(s: "Scheduler", k: int, op: Operation, t: int, part: Part) ->
     if s.purpose.stores_gradient:
         arguments |= {"result": s.gradient(op.bias + part.first), "result_stride": stride}
         return Call(
-            objects.product_kernels(s.dtype)["gradient"],
+            s.product_kernels["gradient"],
             arguments,
             reads,
             (s.own("gradient", op.bias, part),),

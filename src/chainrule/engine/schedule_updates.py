@@ -49,8 +49,8 @@ def _for_own_columns(
     s.phase(calls)
 
 
-def _access(kind: str, array: Array, part: Part) -> Access:
-    return Access((kind, array.offset), (0, array.rows), (part.first, part.first + part.count))
+def _access(s: "Scheduler", kind: str, array: Array, part: Part) -> Access:
+    return s.own(kind, array.offset, part, (0, array.rows))
 
 
 def update_everything(s: "Scheduler") -> None:
@@ -84,7 +84,9 @@ def _update(s: "Scheduler", array: Array, part: Part) -> Call:
         "penalised": int(penalised), "penalties": s.penalties(array.offset, part) if penalised else 0,
     }  # fmt: skip
     kernel = s.update_kernels["update"]
-    return Call(kernel, arguments, (_access("gradient", array, part),), (_access("parameters", array, part),))
+    return Call(
+        kernel, arguments, (_access(s, "gradient", array, part),), (_access(s, "parameters", array, part),)
+    )
 
 
 def _matrix(s: "Scheduler", array: Array, part: Part) -> dict[str, int]:
@@ -103,12 +105,12 @@ def _clip(s: "Scheduler") -> None:
 
     def square(array: Array, part: Part) -> Call:
         arguments = _matrix(s, array, part) | {"norms": address(norms) + 8 * array.first_block}
-        reads = (_access("gradient", array, part), _access("parameters", array, part))
-        return Call(telemetry.squared_norms(s.dtype), arguments, reads, (_access("norms", array, part),))
+        reads = (_access(s, "gradient", array, part), _access(s, "parameters", array, part))
+        return Call(telemetry.squared_norms(s.dtype), arguments, reads, (_access(s, "norms", array, part),))
 
     def clip(t: int) -> list[Call]:
         arguments = {"norms": address(norms), "n_blocks": n_blocks}
-        reads = tuple(_access("norms", array, Part(0, 1, 0, array.width)) for array in arrays(s))
+        reads = tuple(_access(s, "norms", array, Part(0, 1, 0, array.width)) for array in arrays(s))
         return [Call(telemetry.clip_factor(), arguments, reads)]
 
     _for_own_columns(s, lambda array: True, square)
@@ -156,7 +158,7 @@ def _watch_parameters(s: "Scheduler", before: bool) -> None:
             "sums": address(s.memory.parameter_sums),
             "first_block": array.first_block, "n_blocks": s.memory.n_parameter_blocks,
         }  # fmt: skip
-        reads = (_access("gradient", array, part), _access("parameters", array, part))
+        reads = (_access(s, "gradient", array, part), _access(s, "parameters", array, part))
         return Call(telemetry.parameter_sums(s.dtype), arguments, reads)
 
     _for_own_columns(s, lambda array: True, watch)

@@ -18,11 +18,11 @@ import numpy as np
 
 from chainrule.engine._jit import Kernel, inlined
 from chainrule.engine.calls import place_in_step
+from chainrule.engine.layout import BLOCK
 from chainrule.engine.parts import doubles, entries_of, room_of, zero_of
 
-__all__ = ["BLOCK", "clip_factor", "operation_sums", "parameter_sums", "squared_norms", "value_sums"]
+__all__ = ["clip_factor", "operation_sums", "parameter_sums", "squared_norms", "value_sums"]
 
-BLOCK = 16
 SQUARES, DELTA_SQUARES, ZEROS, SATURATED, NON_FINITE = range(5)
 GRADIENT_SQUARES, PARAMETER_SQUARES, CHANGE_SQUARES = range(3)
 CLIP = place_in_step("clip")

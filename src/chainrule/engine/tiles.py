@@ -21,7 +21,10 @@ from llvmlite import ir
 from chainrule.engine.emit import I32, I64, POINTER, Emitter, Values, VectorUnit, constant, internal
 from chainrule.engine.walks import Panel
 
-__all__ = ["Left", "Right", "columns_of", "edge_block", "rows_of", "rows_of_right", "sum_of_products"]
+__all__ = [
+    "Left", "Right", "columns_of", "edge_block", "rows_of", "rows_of_right", "sum_of_products",
+    "transposed",
+]  # fmt: skip
 
 # Terms of a sum in one turn of its loop.
 UNROLL = 4
@@ -140,13 +143,13 @@ def edge_block(module: ir.Module, dtype: Any, unit: VectorUnit) -> ir.Function:
     loaded = [
         e.load_part(e.at_row(old, old_stride, i), line(column_mask, row_mask, i)) for i in range(e.lanes)
     ]
-    for i, value in enumerate(_transposed(e, loaded)):
+    for i, value in enumerate(transposed(e, loaded)):
         e.store_part(value, e.at_row(new, new_stride, i), line(row_mask, column_mask, i))
     e.builder.ret_void()
     return e.function
 
 
-def _transposed(e: Emitter, rows: Values) -> Values:
+def transposed(e: Emitter, rows: Values) -> Values:
     """A square block's columns, in stages: at stage s, rows i and i + s exchange half of their lanes.
 
     Those are the lanes where bit s differs.

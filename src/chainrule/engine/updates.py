@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from chainrule.engine.emit import VectorUnit, constant
+from chainrule.engine.layout import CACHE_LINE
 from chainrule.engine.narrow import VECTORS, SumTo, in_blocks_of_inputs, may_be_narrow
 from chainrule.engine.steps import STATE, VARIANTS, Rule, Step
 from chainrule.engine.tiles import columns_of, rows_of_right, sum_of_products
@@ -31,8 +32,6 @@ FIELDS = {
         "penalties",
     ),
 }  # fmt: skip
-
-CACHE_LINE = 64
 
 
 def emit_gradient_update(module: ir.Module, rule: Rule, dtype: Any, unit: VectorUnit) -> None:

@@ -9,7 +9,6 @@ a second.
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from chainrule.engine import objects
 from chainrule.engine.dependencies import Call
 from chainrule.engine.layout import Part
 from chainrule.plan import Operation
@@ -83,38 +82,35 @@ def piece_of(s: "Scheduler", k: int, op: Operation, part: Part) -> Piece:
 
 def opening(s: "Scheduler", thread: int) -> list[Call]:
     """Copy own columns together, before the first step."""
-    return [call for there, here in _pairs(s, thread) for call in _copies(s, there, here)]
+    return [call for rows, there, here in _places(s, thread) for call in _copies(s, rows, there, here)]
 
 
 def closing(s: "Scheduler", thread: int) -> list[Call]:
     """Copy them back, after the last."""
-    return [call for there, here in _pairs(s, thread) for call in _copies(s, here, there)]
+    return [call for rows, there, here in _places(s, thread) for call in _copies(s, rows, here, there)]
 
 
-def _pairs(s: "Scheduler", thread: int) -> list[tuple[tuple[Piece, int], tuple[Piece, int]]]:
-    """Own columns in the flat vectors and where they lie together, with their number of rows."""
+def _places(s: "Scheduler", thread: int) -> list[tuple[int, Piece, Piece]]:
+    """Number of rows of own columns, where they are in the flat vectors, and where they lie together."""
     result = []
     for k, op in enumerate(s.plan.operations):
         if op.kind != "linear" or not _lies_together(s, k, op):
             continue
-        part = s.layouts[k + 1].parts[thread]
+        part = s.part(k + 1, thread)
         if part.count:
             stride = op.width_out * s.itemsize
             there = Piece(part, **s.moments(op.weight + part.first), stride=stride)
-            result.append(((there, op.width_in), (piece_of(s, k, op, part), op.width_in)))
+            result.append((op.width_in, there, piece_of(s, k, op, part)))
     return result
 
 
-def _copies(s: "Scheduler", source: tuple[Piece, int], target: tuple[Piece, int]) -> list[Call]:
-    kernel = objects.product_kernels(s.dtype)["copy"]
-    (old, rows), (new, _) = source, target
-    return [
-        Call(
-            kernel,
-            {
-                "source": from_, "source_stride": old.stride, "rows": rows, "columns": old.part.count,
-                "target": to, "target_stride": new.stride,
-            },
-        )
-        for from_, to in zip(old[1:4], new[1:4], strict=True)
-    ]  # fmt: skip
+def _copies(s: "Scheduler", rows: int, source: Piece, target: Piece) -> list[Call]:
+    calls = []
+    for name in ("weights", "first", "second"):
+        arguments = {
+            "source": getattr(source, name), "source_stride": source.stride,
+            "rows": rows, "columns": source.part.count,
+            "target": getattr(target, name), "target_stride": target.stride,
+        }  # fmt: skip
+        calls.append(Call(s.product_kernels["copy"], arguments))
+    return calls

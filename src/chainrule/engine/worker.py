@@ -19,6 +19,7 @@ from chainrule.engine._intrinsics import (
 )
 from chainrule.engine._jit import Kernel, device, inlined
 from chainrule.engine.calls import WORDS, place_in_step
+from chainrule.engine.layout import CACHE_LINE
 from chainrule.engine.parts import integers
 
 __all__ = ["play", "post", "wait_for"]
@@ -33,7 +34,6 @@ SPINS = 1500
 
 # A thread's progress is two words: how far it is, and how many sleep until it is further.
 SLEEPERS = 8
-CACHE_LINE = 64
 
 
 # Places in a step are numbered from 1; the first of the next step lies this much further on.
