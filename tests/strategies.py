@@ -292,15 +292,36 @@ class KinkWatcher(ReferenceExecutor):
     """The reference, noting how near to the kink of an activation any unit came without being on it.
 
     Two executors that round differently may stand on different sides of a kink 1e-15 away.
+
+    Also whether a normalisation leaves of δ only the difference of equal terms. It does so where what it
+    normalises takes one or two values, since the result is then the same whatever they are: two rows do, and
+    so does what dropout makes of a constant. In single precision all of that difference is rounding.
     """
 
     nearest = np.inf
+    cancels = False
 
     def _activation(self, op, z):
         if jumps(op.activation, op.alpha):
             sizes = np.abs(z[z != 0])
             self.nearest = min(self.nearest, sizes.min(initial=np.inf))
         return super()._activation(op, z)
+
+    def _batch_norm_backward(self, op, h, delta, gradient, training):
+        below = super()._batch_norm_backward(op, h, delta, gradient, training)
+        self._note_cancellation(op, h, delta, below, axis=0)
+        return below
+
+    def _layer_norm_backward(self, op, h, delta, gradient):
+        below = super()._layer_norm_backward(op, h, delta, gradient)
+        self._note_cancellation(op, h, delta, below, axis=1)
+        return below
+
+    def _note_cancellation(self, op, h, delta, below, axis):
+        scale = 1 / np.sqrt(h.var(axis=axis, keepdims=True) + op.epsilon)
+        terms = delta * self._parameter(op.weight, op.width_in, 1.0) * scale
+        before, after = (np.abs(array).max(axis=axis, initial=0) for array in (terms, below))
+        self.cancels |= bool((after < 1e-3 * before).any())
 
 
 def distance(actual: Any, expected: Any) -> float:

@@ -323,26 +323,11 @@ def test_random_trainings_in_double_precision(case):
     assert max(found.values()) < 1e-8, found
 
 
-def normalises_pairs(case):
-    """Whether a normalisation is over two numbers somewhere.
-
-    Two numbers normalise to -1 and 1 whatever they are, and δ is then the difference of two equal terms: all
-    that is left in single precision is rounding.
-    """
-    n_rows = case.X.shape[0] if case.order is None else len(case.order)
-    pairs = 2 in (min(n_rows, case.batch_size), n_rows % case.batch_size)
-    return any(
-        (op.kind == "batch_norm" and pairs) or (op.kind == "layer_norm" and op.width_in == 2)
-        for op in case.plan.operations
-    )
-
-
 @settings(deterministic, max_examples=400)
 @given(trainings())
 def test_random_trainings_in_single_precision(case):
-    assume(not normalises_pairs(case))
     expected = run_unless_it_diverges(case)
-    assume(expected.executor.nearest > 1e-5)
+    assume(expected.executor.nearest > 1e-5 and not expected.executor.cancels)
     found = differences(case.run(EngineExecutor, np.float32), expected)
     # A normalisation over few rows may magnify rounding: NumPy's own single precision shows how much.
     rounding = differences(case.run(ReferenceExecutor, np.float32), expected)
