@@ -72,7 +72,7 @@ class _Training:
         self.plan, self.batch, self.dtype = plan, batch, dtype
         self.parameters = zeros(plan.n_parameters, dtype)
         self.state = zeros((2, plan.n_parameters), dtype)
-        self.optimizer = Adam(LEARNING_RATE, BETAS, EPSILON)
+        self.optimizer = Adam(lr=LEARNING_RATE, betas=BETAS, eps=EPSILON)
         self.executor = make_executor(plan, self.parameters, **executor)
 
     def reset(self, weights: Weights, seed: int) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chainrule import nn
 from chainrule.execution import Examples, Instructions, Penalty, Report, prepare
 from chainrule.functions import ACTIVATIONS, LOSSES, Loss
-from chainrule.optim import SGD, Adam, AdamW, Optimizer
+from chainrule.optim import SGD, Adam, AdamW, RMSprop, RuleOptimizer
 from chainrule.plan import LossTerm, Plan, flatten, lower
 from chainrule.reference import ReferenceExecutor
 
@@ -173,9 +173,10 @@ class Training:
     weights: np.ndarray | None
     order: np.ndarray | None
     batch_size: int
-    optimizer: Optimizer
+    optimizer: RuleOptimizer
     changes: dict[str, Any]
     n_runs: int = 1
+    module: Any = None
 
     def examples(self, dtype: Any = np.float64) -> Examples:
         return prepare(self.plan, self.X, self.y, self.weights, dtype=dtype)
@@ -240,6 +241,8 @@ OPTIMIZERS = {
     "adam": Adam(eps=1e-2, weight_decay=0.01),
     "adam, epsilon hat": Adam(eps=1e-2, betas=(0.5, 0.9), epsilon_hat=True),
     "adamw": AdamW(eps=1e-2, weight_decay=0.1),
+    "rmsprop": RMSprop(lr=1e-3, eps=1e-2, momentum=0.5, weight_decay=0.01),
+    "rmsprop, centered": RMSprop(lr=1e-3, eps=1e-2, centered=True),
 }
 
 
@@ -307,6 +310,10 @@ class KinkWatcher(ReferenceExecutor):
             self.nearest = min(self.nearest, sizes.min(initial=np.inf))
         return super()._activation(op, z)
 
+    def _backpropagate(self, *arguments, **options):
+        self._left = 1.0  # the share of δ that one normalisation after the other leaves
+        return super()._backpropagate(*arguments, **options)
+
     def _batch_norm_backward(self, op, h, delta, gradient, training):
         below = super()._batch_norm_backward(op, h, delta, gradient, training)
         self._note_cancellation(op, h, delta, below, axis=0)
@@ -321,7 +328,10 @@ class KinkWatcher(ReferenceExecutor):
         scale = 1 / np.sqrt(h.var(axis=axis, keepdims=True) + op.epsilon)
         terms = delta * self._parameter(op.weight, op.width_in, 1.0) * scale
         before, after = (np.abs(array).max(axis=axis, initial=0) for array in (terms, below))
-        self.cancels |= bool((after < 1e-3 * before).any())
+        self._left *= (after[before > 0] / before[before > 0]).min(initial=1.0)
+        sizes = np.abs(h).max(axis=axis, keepdims=True, initial=0)  # of which h - mean leaves as much as 1/scale
+        self._left *= (1 / (scale * sizes)[sizes > 0]).min(initial=1.0)
+        self.cancels |= self._left < 1e-3
 
 
 def distance(actual: Any, expected: Any) -> float:

@@ -16,7 +16,7 @@ both_executors = pytest.mark.parametrize("make", [ReferenceExecutor, EngineExecu
 
 
 def instructions(plan, n_steps, batch_size, lr=0.5, dtype=np.float64, **settings):
-    optimizer = SGD(lr)
+    optimizer = SGD(lr=lr)
     coefficients = optimizer.coefficients(np.full(n_steps, lr), 0).astype(dtype)
     state = np.zeros((2, plan.n_parameters), dtype)
     return Instructions(None, batch_size, optimizer.rule, coefficients, state, **settings)

@@ -73,7 +73,7 @@ class Steps:
         n_threads: int = 1,
         **purpose: Any,
     ) -> None:
-        optimizer = optimizer or Adam(1e-3)
+        optimizer = optimizer or Adam(lr=1e-3)
         network = nn.Sequential(*layers)
         self.plan, self.batch, self.n_threads = lower(network, "softmax_cross_entropy"), batch, n_threads
         rng = np.random.default_rng(0)
@@ -284,8 +284,8 @@ def form_table(whole: float) -> None:
     print("## Variants of the step\n\n| step | us | against plain Adam |\n|---|---|---|")
     variants = {
         "Adam": {},
-        "SGD, momentum": {"optimizer": SGD(0.01, 0.9)},
-        "SGD, Nesterov": {"optimizer": SGD(0.01, 0.9, nesterov=True)},
+        "SGD, momentum": {"optimizer": SGD(lr=0.01, momentum=0.9)},
+        "SGD, Nesterov": {"optimizer": SGD(lr=0.01, momentum=0.9, nesterov=True)},
         "Adam, L2": {"variant": "l2"},
         "Adam, L2 and L1": {"variant": "l1"},
         "Adam, clipped": {"clips": True},
@@ -375,7 +375,7 @@ network = nn.Sequential(nn.Linear(784, 128, rng=0), nn.ReLU(), nn.Linear(128, 10
 plan = lower(network, "softmax_cross_entropy")
 parameters = flatten(network.state_dict(), plan.parameters, np.float32)
 X, y = np.ones((32, 784), np.float32), np.zeros(32, np.int64)
-adam = Adam(1e-3)
+adam = Adam(lr=1e-3)
 instructions = Instructions(
     None, 32, adam.rule, adam.coefficients(np.full(1, 1e-3), 0), np.zeros((2, len(parameters)), np.float32)
 )

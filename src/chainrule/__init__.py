@@ -20,16 +20,55 @@ _HOMES = {
     "History": "chainrule.train",
     "manual_seed": "chainrule.nn",
     "summary": "chainrule.nn",
+    "rand": "chainrule.nn",
+    "randint": "chainrule.nn",
+    "randn": "chainrule.nn",
+    "randperm": "chainrule.nn",
     "Predictor": "chainrule.engine",
     "MLPClassifier": "chainrule.estimators",
     "MLPRegressor": "chainrule.estimators",
     "OneVsOneMLPClassifier": "chainrule.estimators",
+    "Perceptron": "chainrule.estimators",
     "cross_validate_many": "chainrule.estimators",
     "fit_estimators": "chainrule.estimators",
+    "is_separable": "chainrule.estimators",
+    "maximum_margin": "chainrule.estimators",
+    "mistake_bound": "chainrule.estimators",
+    "MaximumMargin": "chainrule.estimators",
+    "Separability": "chainrule.estimators",
+    "derive": "chainrule.explain",
+    "explain_step": "chainrule.explain",
+    "Tensor": "chainrule.tape",
+    "arange": "chainrule.tape",
+    "as_tensor": "chainrule.tape",
+    "enable_grad": "chainrule.tape",
+    "eye": "chainrule.tape",
+    "from_numpy": "chainrule.tape",
+    "full": "chainrule.tape",
+    "grad": "chainrule.tape",
+    "gradcheck": "chainrule.tape",
+    "gradgradcheck": "chainrule.tape",
+    "hessian": "chainrule.tape",
+    "hvp": "chainrule.tape",
+    "is_grad_enabled": "chainrule.tape",
+    "jacobian": "chainrule.tape",
+    "jvp": "chainrule.tape",
+    "linspace": "chainrule.tape",
+    "no_grad": "chainrule.tape",
+    "ones": "chainrule.tape",
+    "ones_like": "chainrule.tape",
+    "tensor": "chainrule.tape",
+    "vjp": "chainrule.tape",
+    "zeros": "chainrule.tape",
+    "zeros_like": "chainrule.tape",
+    "functions": "chainrule.functions",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
-    "functions": "chainrule.functions",
+    "tape": "chainrule.tape",
 }
+
+# NumPy's types under PyTorch's names, as in ``tensor(values, dtype=chainrule.float64)``.
+_DTYPES = {"float32": "float32", "float64": "float64", "double": "float64", "int64": "int64", "long": "int64", "bool": "bool_"}
 
 __all__ = [
     "EarlyStopping",
@@ -38,38 +77,72 @@ __all__ = [
     "JobError",
     "MLPClassifier",
     "MLPRegressor",
+    "MaximumMargin",
     "OneVsOneMLPClassifier",
+    "Perceptron",
     "Predictor",
+    "Separability",
+    "Tensor",
+    "arange",
+    "as_tensor",
     "backprop",
     "cross_validate_many",
+    "derive",
+    "enable_grad",
+    "explain_step",
+    "eye",
     "fit",
     "fit_estimators",
     "fit_many",
+    "from_numpy",
+    "full",
     "functions",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "hessian",
+    "hvp",
+    "is_grad_enabled",
+    "is_separable",
+    "jacobian",
+    "jvp",
+    "linspace",
     "manual_seed",
+    "maximum_margin",
+    "mistake_bound",
     "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
     "optim",
     "predict",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
     "summary",
+    "tape",
+    "tensor",
+    "vjp",
+    "zeros",
+    "zeros_like",
 ]
 
 if TYPE_CHECKING:
-    from chainrule import functions, nn, optim
-    from chainrule.engine import Predictor
-    from chainrule.estimators import (
-        MLPClassifier,
-        MLPRegressor,
-        OneVsOneMLPClassifier,
-        cross_validate_many,
-        fit_estimators,
-    )
-    from chainrule.nn import manual_seed, summary
+    from chainrule import functions, nn, optim, tape
     from chainrule.textbook import backprop
     from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
+    from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
+    from chainrule.engine import Predictor
+    from chainrule.estimators import MLPClassifier, MLPRegressor, MaximumMargin, OneVsOneMLPClassifier, Perceptron, Separability, cross_validate_many, fit_estimators, is_separable, maximum_margin, mistake_bound
+    from chainrule.explain import derive, explain_step
+    from chainrule.tape import Tensor, arange, as_tensor, enable_grad, eye, from_numpy, full, grad, gradcheck, gradgradcheck, hessian, hvp, is_grad_enabled, jacobian, jvp, linspace, no_grad, ones, ones_like, tensor, vjp, zeros, zeros_like
 
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if name in _DTYPES:
+        return getattr(importlib.import_module("numpy"), _DTYPES[name])
     if home is None:
         raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
     module = importlib.import_module(home)

@@ -105,8 +105,8 @@ class Instructions:
         The optimizer's update rule (``chainrule.optim``).
     coefficients : ndarray of shape (n_steps, 8)
         What the rule needs at each step: step size, decay rates, ...
-    state : ndarray of shape (2, n_parameters)
-        The rule's moments, changed in place.
+    state : ndarray of shape (n_states, n_parameters)
+        What the rule keeps of each parameter, changed in place.
     penalty : Penalty
     clip_norm : float
         Gradients with a global norm above it are scaled to it; 0 for none.

@@ -253,6 +253,7 @@ def lower(module: Module, loss: Any, n_inputs: int | None = None) -> Plan:
     >>> [operation.kind for operation in plan.operations], plan.n_parameters
     (['linear', 'activation', 'linear'], 67)
     """
+    _check_lowerable(module)
     declared = module.input_width()
     width = n_inputs if n_inputs is not None else declared
     if width is None:
@@ -278,6 +279,25 @@ def lower(module: Module, loss: Any, n_inputs: int | None = None) -> Plan:
         tuple(build.widths),
         loss_term(loss, build.widths[-1]),
     )
+
+
+def _check_lowerable(module: Module) -> None:
+    """NotImplementedError where a plan would not compute what ``forward`` does, or train what it must not."""
+    for path, one in module.named_modules():
+        name = f"{type(one).__name__} ({path})" if path else type(one).__name__
+        order = type(one).__mro__
+        forward, lowering = (
+            next(i for i, base in enumerate(order) if method in vars(base)) for method in ("forward", "lower")
+        )
+        if order[lowering] is Module:
+            raise NotImplementedError(f"{name} does not define lower: the engine cannot run it")
+        if forward < lowering:
+            raise NotImplementedError(f"{name} has a forward of its own, but not a lower that says the same")
+        if one._forward_hooks or one._forward_pre_hooks:
+            raise NotImplementedError(f"{name} has forward hooks, which the engine cannot call")
+        for key, parameter in one._parameters.items():
+            if parameter is not None and not parameter.requires_grad:
+                raise NotImplementedError(f"{name}: {key} requires no gradient; the engine trains all parameters")
 
 
 def flatten(arrays: Mapping[str, np.ndarray], slots: tuple[Slot, ...], dtype: Any) -> np.ndarray:

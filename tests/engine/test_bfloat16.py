@@ -316,7 +316,7 @@ class Weights:
         self.w, self.first, self.second = (matrix(rng, *shape) for _ in range(3))
         self.second[...] = self.second**2
         self.penalties = np.ones(shape[1])
-        adam = Adam(0.01, weight_decay=0.01)
+        adam = Adam(lr=0.01, weight_decay=0.01)
         self.coefficients = adam.coefficients(np.array([adam.lr]), 3)[0].astype(np.float32)
         self.step = {
             "n_rows": n_rows, "coefficients": self.coefficients, "factor": 0.5, "l2": 0.3, "l1": 0.2,

@@ -24,6 +24,7 @@ from tests.strategies import (
 )
 
 from chainrule import nn
+from chainrule.define_by_run import TapeExecutor
 from chainrule.engine import EngineExecutor, worker
 from chainrule.execution import Penalty, prepare
 from chainrule.functions import ACTIVATIONS, LOSSES
@@ -45,7 +46,7 @@ def training(module, term, seed=0, *, n_inputs=None, weighted=True, **changes):
         "weights": rng.uniform(0.5, 2.0, N_ROWS) if weighted else None,
         "order": None, "batch_size": 4, "optimizer": OPTIMIZERS["momentum"], "changes": {},
     }  # fmt: skip
-    return Training(plan, parameters, buffers, **{**settings_of, **changes})
+    return Training(plan, parameters, buffers, module=module, **{**settings_of, **changes})
 
 
 def finite_differences(case, penalty, is_training, step, seed):
@@ -64,7 +65,7 @@ def finite_differences(case, penalty, is_training, step, seed):
     return gradient
 
 
-def assert_three_gradients_agree(case, penalty=Penalty(0.05, 0.02), is_training=True):  # noqa: B008
+def assert_four_gradients_agree(case, penalty=Penalty(0.05, 0.02), is_training=True):  # noqa: B008
     options = {"training": is_training, "step": 3, "seed": 11}
     watched = case.start(KinkWatcher)
     loss, value, expected = watched.gradient(case.examples(), penalty, **options)
@@ -82,6 +83,12 @@ def assert_three_gradients_agree(case, penalty=Penalty(0.05, 0.02), is_training=
         # Asking for a gradient changes nothing.
         np.testing.assert_array_equal(engine.parameters, case.parameters.astype(dtype))
         np.testing.assert_array_equal(engine.buffers, case.buffers.astype(dtype))
+    tape = case.start(TapeExecutor, module=case.module.copy())
+    loss_too, value_too, gradient = tape.gradient(case.examples(), penalty, **options)
+    assert (loss_too, value_too) == pytest.approx((loss, value), rel=1e-12, abs=1e-12)
+    assert distance(gradient, expected) < 1e-10
+    np.testing.assert_array_equal(tape.parameters, case.parameters)
+    np.testing.assert_array_equal(tape.buffers, case.buffers)
 
 
 # -- every record, every layer ---------------------------------------------------------------------
@@ -98,7 +105,7 @@ def test_every_activation(name, alpha):
         alpha = None  # the same network once more, with other numbers
     layer = nn.activation_module(name, None if alpha in ("default", None) else alpha)
     module = nn.Sequential(linear(3, 5), layer, linear(5, 4), layer.copy(), linear(4, 2))
-    assert_three_gradients_agree(training(module, "half_squared_error", seed=5 if alpha == "default" else 3))
+    assert_four_gradients_agree(training(module, "half_squared_error", seed=5 if alpha == "default" else 3))
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -110,7 +117,7 @@ def test_every_loss(name, n_outputs):
             case = training(module, LossTerm(name, setting), y=np.full((N_ROWS, 1), 0.5))  # a weighted row
         else:
             case = training(module, LossTerm(name, setting, 0.7))
-        assert_three_gradients_agree(case)
+        assert_four_gradients_agree(case)
 
 
 def test_class_rows_and_soft_targets_are_one_loss():
@@ -120,7 +127,7 @@ def test_class_rows_and_soft_targets_are_one_loss():
         gradients = []
         for y in (labels, np.eye(3)[labels]):
             case = training(nn.Sequential(linear(3, 3)), term, y=y)
-            assert_three_gradients_agree(case)
+            assert_four_gradients_agree(case)
             gradients.append(case.start(EngineExecutor).gradient(case.examples())[2])
         np.testing.assert_allclose(*gradients, rtol=1e-13, atol=1e-15)
 
@@ -170,7 +177,7 @@ NETWORKS = {
 def test_every_layer(name, is_training):
     case = training(nn.Sequential(*NETWORKS[name]()), "half_squared_error", seed=4)
     case.buffers[:] += np.random.default_rng(1).uniform(0, 0.5, case.buffers.shape)
-    assert_three_gradients_agree(case, is_training=is_training)
+    assert_four_gradients_agree(case, is_training=is_training)
 
 
 def test_every_kind_of_operation_is_exercised():

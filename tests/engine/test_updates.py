@@ -25,14 +25,17 @@ from chainrule.engine.objects import UNITS, update_kernels, vector_unit
 from chainrule.engine.trace import trace
 from chainrule.engine.updates import FIELDS, VARIANTS, Rule
 from chainrule.engine.walks import groups
-from chainrule.optim import RULES, SGD, Adam, AdamW
+from chainrule.optim import RULES, SGD, Adam, AdamW, RMSprop
 
 FACTOR, L2, L1, CLIP = 0.5, 0.3, 0.2, 0.7
 
 OPTIMIZERS = {
-    "sgd": SGD(0.1, momentum=0.9, weight_decay=0.01, nesterov=True, decoupled_weight_decay=0.1),
-    "adam": Adam(0.01, weight_decay=0.01),
-    "adamw": AdamW(0.01, weight_decay=0.1),
+    "sgd": SGD(lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True, decoupled_weight_decay=0.1),
+    "adam": Adam(lr=0.01, weight_decay=0.01),
+    "adamw": AdamW(lr=0.01, weight_decay=0.1),
+    "rmsprop": RMSprop(lr=0.01, momentum=0.9, weight_decay=0.01),
+    # A large ε: where the variance is near zero, its rounding decides the length of the step.
+    "rmsprop, centered": RMSprop(lr=0.01, eps=0.1, centered=True),
 }
 
 

@@ -24,18 +24,18 @@ def test_precision():
 
 def test_initial_values_are_within_pytorchs_bound():
     layer = nn.Linear(100, 1000, rng=0)
-    for array in (layer.weight, layer.bias):
+    for array in (layer.weight.data, layer.bias.data):
         assert np.abs(array).max() <= np.float32(0.1)
         assert array.var() == pytest.approx(0.01 / 3, rel=0.1)
 
 
 def test_seeds():
-    np.testing.assert_array_equal(nn.Linear(3, 2, rng=7).weight, nn.Linear(3, 2, rng=7).weight)
-    assert not np.array_equal(nn.Linear(3, 2, rng=7).weight, nn.Linear(3, 2, rng=8).weight)
+    np.testing.assert_array_equal(nn.Linear(3, 2, rng=7).weight.data, nn.Linear(3, 2, rng=7).weight.data)
+    assert not np.array_equal(nn.Linear(3, 2, rng=7).weight.data, nn.Linear(3, 2, rng=8).weight.data)
     one_stream = np.random.default_rng(7)
     first, second = nn.Linear(3, 2, rng=one_stream), nn.Linear(3, 2, rng=one_stream)
-    np.testing.assert_array_equal(first.weight, nn.Linear(3, 2, rng=7).weight)
-    assert not np.array_equal(first.weight, second.weight)
+    np.testing.assert_array_equal(first.weight.data, nn.Linear(3, 2, rng=7).weight.data)
+    assert not np.array_equal(first.weight.data, second.weight.data)
 
 
 def test_without_bias():

@@ -104,7 +104,7 @@ def test_the_loss_is_the_mean_over_batches_each_before_its_step():
     X, y = rng.normal(size=(23, 3)), rng.normal(size=23)
     net = nn.Sequential(nn.Linear(3, 1, rng=0, dtype=np.float64))
     expected = np.mean((net(X)[:, 0] - y) ** 2)
-    history = fit(net, X, y, loss=nn.MSELoss(), optimizer=SGD(1e-14), epochs=1, batch_size=10, verbose=0)
+    history = fit(net, X, y, loss=nn.MSELoss(), optimizer=SGD(lr=1e-14), epochs=1, batch_size=10, verbose=0)
     assert history["loss"] == pytest.approx([expected], rel=1e-9)
 
 

@@ -32,7 +32,7 @@ def trainer():
         return Trainer(
             make_executor(executor, plan, parameters, buffers),
             examples,
-            optim.AdamW(0.01, eps=1e-2),
+            optim.AdamW(lr=0.01, eps=1e-2),
             batch_size,
             **settings,
         )
@@ -133,5 +133,5 @@ def test_threads_are_counted_as_scikit_learn_counts_them(trainer):
     assert threads(-1000) == 1
     with pytest.raises(ValueError, match="n_jobs must not be 0: give a number of threads"):
         threads(0)
-    with pytest.raises(ValueError, match="executor must be one of engine, reference; got 'cuda'"):
+    with pytest.raises(ValueError, match="executor must be one of auto, engine, tape, reference, finite_differences; got 'cuda'"):
         make_executor("cuda", plan, *vectors)

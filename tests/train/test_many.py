@@ -58,7 +58,7 @@ MAKERS = [
     lambda: (normalised_net(4), {"seed": 4, "epochs": 4, "schedule": "cosine", "early_stopping": 2}),
     lambda: (normalised_net(5), {"seed": 5, "epochs": 3, "class_weight": "balanced", "clip_norm": 0.5}),
     lambda: (net(6), {"seed": 6, "epochs": 3, "shuffle": False, "executor": "reference"}),
-    lambda: (net(7), {"optimizer": optim.AdamW(0.01), "rows": np.arange(0, 150, 2), "telemetry_every": 3}),
+    lambda: (net(7), {"optimizer": optim.AdamW(lr=0.01), "rows": np.arange(0, 150, 2), "telemetry_every": 3}),
 ]
 
 
@@ -166,7 +166,7 @@ def test_two_networks_train_at_the_same_time(blobs):
 
 def test_one_object_of_an_optimizer_or_a_schedule_serves_all(blobs):
     X, y = blobs
-    optimizer, schedule = optim.Adam(0.05), optim.Adaptive(patience=1)
+    optimizer, schedule = optim.Adam(lr=0.05), optim.Adaptive(patience=1)
     settings = {"loss": SOFTMAX, "optimizer": optimizer, "schedule": schedule, "epochs": 20}
     alone = []
     for seed in range(3):
@@ -261,7 +261,7 @@ def test_an_interrupt_stops_all_and_loses_nothing(blobs, n_jobs):
     for number, (one, weights) in enumerate(zip(jobs, before, strict=True)):
         assert (bits(one.module) != weights) == (number in begun)
     assert len(begun) == n_jobs
-    assert all(np.isfinite(array).all() for one in jobs for array in one.module.parameters())
+    assert all(np.isfinite(w.data).all() for one in jobs for w in one.module.parameters())
 
 
 def test_warnings_reach_the_caller(blobs):

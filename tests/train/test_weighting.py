@@ -23,9 +23,9 @@ def linear(n_out=3):
 
 def trained(X, y, loss=None, n_out=3, **options):
     net = linear(n_out)
-    settings = {"optimizer": optim.SGD(0.5), "epochs": 4, "batch_size": 100, "shuffle": False, **QUIET}
+    settings = {"optimizer": optim.SGD(lr=0.5), "epochs": 4, "batch_size": 100, "shuffle": False, **QUIET}
     fit(net, X, y, loss=loss or nn.CrossEntropyLoss(), **{**settings, **options})
-    return net.weight
+    return net.weight.data
 
 
 # -- class_weight ----------------------------------------------------------------------------------
@@ -164,8 +164,8 @@ def test_each_batch_is_pytorchs(X, rng, weight, label_smoothing, soft):
         label_smoothing=label_smoothing,
     )
     module = linear()
-    W = torch.tensor(module.weight, requires_grad=True)
-    b = torch.tensor(module.bias, requires_grad=True)
+    W = torch.tensor(module.weight.data, requires_grad=True)
+    b = torch.tensor(module.bias.data, requires_grad=True)
     batches = [slice(0, 4), slice(3, 8), slice(8, 10), slice(0, 10)]
     ours = gradient_of_batches(X, y, nn.CrossEntropyLoss(weight, label_smoothing), batches)
     for rows, (value, grad_W, grad_b) in zip(batches, ours, strict=True):
@@ -183,7 +183,7 @@ def test_a_whole_training_is_pytorchs(X, rng, soft):
     weight, smoothing = [1.0, 5.0, 0.25], 0.1
     net = torch.nn.Linear(3, 3, dtype=torch.float64)
     with torch.no_grad():
-        net.weight[:], net.bias[:] = torch.tensor(linear().weight), torch.tensor(linear().bias)
+        net.weight[:], net.bias[:] = torch.tensor(linear().weight.data), torch.tensor(linear().bias.data)
     loss = torch.nn.CrossEntropyLoss(torch.tensor(weight, dtype=torch.float64), label_smoothing=smoothing)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
     for _ in range(4):

@@ -21,6 +21,9 @@ __all__ = ["EngineExecutor"]
 # Rows a batch when a full gradient may be summed over chunks.
 CHUNK = 1024
 
+# Numbers of each parameter that an optimizer's rule may keep: the first and the second moment.
+N_STATES = 2
+
 
 class _Batches(NamedTuple):
     """Which rows a call goes over: ``n`` of them, ``batch_size`` a step."""
@@ -262,12 +265,24 @@ class EngineExecutor:
         return value
 
     def run(self, examples: Examples, instructions: Instructions) -> Report:
-        """Run training steps."""
+        """Run training steps.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer's rule keeps more than two numbers of each parameter.
+        """
+        rule = instructions.rule
+        if rule.n_states > N_STATES:
+            raise ValueError(
+                f"the engine has no kernel for the optimizer rule {rule.name!r}, which keeps {rule.n_states} "
+                f"numbers of each parameter: {N_STATES} is the most. executor='reference' runs it"
+            )
         batches = self._batches(examples, instructions)
         penalty = instructions.penalty
         purpose = Purpose(
             learns=True, training=True, tracks=True, classes=examples.y.dtype.kind == "i",
-            per_example=penalty.per_example, rule=instructions.rule,
+            per_example=penalty.per_example, rule=rule,
             variant="l1" if penalty.l1 else "l2" if penalty.l2 else "none",
             precision=self.precision, decay_all=instructions.decay_all, clips=instructions.clip_norm > 0,
         )  # fmt: skip

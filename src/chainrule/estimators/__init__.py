@@ -1,15 +1,29 @@
-"""Estimators for scikit-learn: MLPClassifier and MLPRegressor, and many of them at once."""
+"""Estimators for scikit-learn: MLPClassifier and MLPRegressor, many of them at once, and the Perceptron."""
 
 from chainrule.estimators.classifier import MLPClassifier
 from chainrule.estimators.many import fit_estimators
 from chainrule.estimators.one_vs_one import OneVsOneMLPClassifier
+from chainrule.estimators.perceptron import Perceptron
 from chainrule.estimators.regressor import MLPRegressor
+from chainrule.estimators.separability import (
+    MaximumMargin,
+    Separability,
+    is_separable,
+    maximum_margin,
+    mistake_bound,
+)
 from chainrule.estimators.validation import cross_validate_many
 
 __all__ = [
     "MLPClassifier",
     "MLPRegressor",
+    "MaximumMargin",
     "OneVsOneMLPClassifier",
+    "Perceptron",
+    "Separability",
     "cross_validate_many",
     "fit_estimators",
+    "is_separable",
+    "maximum_margin",
+    "mistake_bound",
 ]

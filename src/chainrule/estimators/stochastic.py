@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from chainrule.estimators.parameters import without_feature_names
 from chainrule.execution import Examples, Penalty, mean_loss
-from chainrule.optim import SGD, Adam, AdamW, Optimizer, make_schedule
+from chainrule.optim import SGD, Adam, AdamW, RuleOptimizer, make_schedule
 from chainrule.train import Trainer
 
 __all__ = ["STOCHASTIC_SOLVERS", "SolverState", "StochasticMixin"]
@@ -26,20 +26,21 @@ __all__ = ["STOCHASTIC_SOLVERS", "SolverState", "StochasticMixin"]
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 
 
-def _optimizer_of(estimator: Any) -> Optimizer:
+def _optimizer_of(estimator: Any) -> RuleOptimizer:
     """The optimizer that an estimator's parameters describe."""
     rate, decay = estimator.learning_rate_init, estimator.weight_decay
-    optimizer: Optimizer
+    optimizer: RuleOptimizer
     if estimator.solver == "sgd":
+        momentum = estimator.momentum
         optimizer = SGD(
-            rate, estimator.momentum, nesterov=estimator.nesterovs_momentum,
+            lr=rate, momentum=momentum, nesterov=estimator.nesterovs_momentum and momentum > 0,
             decoupled_weight_decay=decay, rate_in_velocity=True,
         )  # fmt: skip
     else:
         # Without weight decay "adamw" is Adam, and "adam" with it is AdamW.
         kind = AdamW if decay else Adam
         betas = (estimator.beta_1, estimator.beta_2)
-        optimizer = kind(rate, betas, estimator.epsilon, decay, epsilon_hat=True)
+        optimizer = kind(lr=rate, betas=betas, eps=estimator.epsilon, weight_decay=decay, epsilon_hat=True)
     optimizer.decay_all = False  # the weights alone, as alpha does
     return optimizer
 
@@ -97,7 +98,7 @@ class SolverState:
         """Take over where an epoch ended."""
         self._step = trainer.step
         if self.solver != "sgd":
-            beta_1, beta_2 = self.optimizer.betas  # type: ignore[attr-defined]
+            beta_1, beta_2 = self.optimizer.defaults["betas"]
             correction = np.sqrt(1 - beta_2**self._step) / (1 - beta_1**self._step)
             self.learning_rate = float(rates[-1] * correction)
 

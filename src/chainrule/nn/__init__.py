@@ -1,4 +1,4 @@
-"""Networks as you describe them: PyTorch's layers, names, shapes and semantics on NumPy arrays.
+"""Networks as you describe them: PyTorch's layers, names, shapes and semantics.
 
 Examples
 --------
@@ -43,10 +43,12 @@ from chainrule.nn.losses import (
 )
 from chainrule.nn.module import IncompatibleKeys, Module
 from chainrule.nn.normalization import BatchNorm1d, LayerNorm
-from chainrule.nn.random import as_generator, manual_seed
+from chainrule.nn.random import as_generator, manual_seed, rand, randint, randn, randperm
 from chainrule.nn.residual import Residual
 from chainrule.nn.sequential import Sequential
 from chainrule.nn.summary import Summary, SummaryRow, summary
+from chainrule.nn.utils import clip_grad_norm_, clip_grad_value_
+from chainrule.tape import Parameter
 
 __all__ = [
     "ELU",
@@ -70,6 +72,7 @@ __all__ = [
     "MSELoss",
     "Mish",
     "Module",
+    "Parameter",
     "PoissonNLLLoss",
     "QuantileLoss",
     "ReLU",
@@ -83,6 +86,12 @@ __all__ = [
     "Tanh",
     "activation_module",
     "as_generator",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "manual_seed",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
     "summary",
 ]

@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from chainrule.functions.activations import get_activation
 from chainrule.nn._checks import check_number, check_only
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module
+from chainrule.tape import Tensor
+from chainrule.tape.primitives import ACTIVATION_PRIMITIVES
 
 __all__ = [
     "ELU",
@@ -44,9 +44,10 @@ class ActivationModule(Module):
         """The parameter that is passed to the record."""
         return 0.0
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """σ(x), of the shape of x."""
-        return get_activation(self.record_name).value(x, self.record_alpha)
+        h: Tensor = ACTIVATION_PRIMITIVES[self.record_name](x, alpha=self.record_alpha)
+        return h
 
     def lower(self, build: Builder, source: int, path: str) -> int:
         """One activation of the plan."""
@@ -62,6 +63,7 @@ class Identity(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Identity()(np.array([[-1.0, 2.0]]))
     array([[-1.,  2.]])
     """
@@ -74,6 +76,7 @@ class Sigmoid(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Sigmoid()(np.array([[0.0]]))
     array([[0.5]])
     """
@@ -86,6 +89,7 @@ class Tanh(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Tanh()(np.array([[0.0]]))
     array([[0.]])
     """
@@ -98,6 +102,7 @@ class ReLU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> ReLU()(np.array([[-1.0, 2.0]]))
     array([[0., 2.]])
     """
@@ -115,6 +120,7 @@ class LeakyReLU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> LeakyReLU(0.1)(np.array([[-1.0, 2.0]]))
     array([[-0.1,  2. ]])
     """
@@ -145,6 +151,7 @@ class ELU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> ELU()(np.array([[-50.0, 2.0]]))
     array([[-1.,  2.]])
     """
@@ -170,6 +177,7 @@ class SELU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> SELU()(np.array([[0.0, 1.0]])).round(4)
     array([[0.    , 1.0507]])
     """
@@ -182,6 +190,7 @@ class Softplus(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Softplus()(np.array([[0.0]])).round(4)
     array([[0.6931]])
     """
@@ -204,6 +213,7 @@ class GELU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GELU()(np.array([[-1.0, 1.0]])).round(4)
     array([[-0.1587,  0.8413]])
     """
@@ -225,6 +235,7 @@ class SiLU(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> SiLU()(np.array([[1.0]])).round(4)
     array([[0.7311]])
     """
@@ -237,6 +248,7 @@ class Mish(ActivationModule):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Mish()(np.array([[1.0]])).round(4)
     array([[0.8651]])
     """

@@ -5,7 +5,9 @@ import numpy as np
 from chainrule.nn._checks import check_number
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module
-from chainrule.nn.random import as_generator
+from chainrule.nn.random import as_generator, executing
+from chainrule.tape import Tensor
+from chainrule.tape.primitives.elementwise import where
 
 __all__ = ["Dropout"]
 
@@ -37,14 +39,17 @@ class Dropout(Module):
         self.p = check_number("p", p, 0.0, 1.0)
         self.rng = None if rng is None else as_generator(rng)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """Drop some elements of x while training; in evaluation return x itself."""
         if not self.training or self.p == 0:
             return x
-        if self.p == 1:
-            return np.zeros_like(x)
-        kept = as_generator(self.rng).random(x.shape) >= self.p
-        return np.where(kept, x / (1 - self.p), 0)
+        masks = executing()
+        if masks is not None and self.rng is None:
+            kept = masks.keeps(self, x.shape)
+        else:
+            kept = as_generator(self.rng).random(x.shape) >= self.p
+        dropped: Tensor = where(kept, x / (1 - self.p) if self.p < 1 else x * 0, np.zeros((), x.dtype))
+        return dropped
 
     def lower(self, build: Builder, source: int, path: str) -> int:
         """One dropout of the plan."""

@@ -11,6 +11,8 @@ from chainrule.nn._checks import check_columns, check_dtype, check_flag, check_s
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module
 from chainrule.nn.random import as_generator
+from chainrule.tape import Tensor
+from chainrule.tape.primitives.products import linear
 
 __all__ = ["Linear"]
 
@@ -31,9 +33,9 @@ class Linear(Module):
 
     Attributes
     ----------
-    weight : numpy.ndarray
+    weight : Parameter
         W, (out_features, in_features).
-    bias : numpy.ndarray or None
+    bias : Parameter or None
         b, (out_features,).
 
     Examples
@@ -44,8 +46,8 @@ class Linear(Module):
     array([[2.5]], dtype=float32)
     """
 
-    weight: np.ndarray
-    bias: np.ndarray | None
+    weight: Any
+    bias: Any
 
     def __init__(
         self,
@@ -64,11 +66,11 @@ class Linear(Module):
         self.register_parameter("bias", weight[:, 0] if check_flag("bias", bias) else None)
         self.reset_parameters(rng)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """Z = H Wᵀ + b: (n, in_features) to (n, out_features)."""
         check_columns(self, x, self.in_features)
-        z = x @ self.weight.T
-        return z if self.bias is None else z + self.bias
+        z: Tensor = linear(x, self.weight) if self.bias is None else linear(x, self.weight, self.bias)
+        return z
 
     def lower(self, build: Builder, source: int, path: str) -> int:
         """One linear layer of the plan."""

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from chainrule.functions.losses import get_loss
 from chainrule.nn._checks import check_flag, check_number, check_only, check_positive
 from chainrule.nn.module import Module
+from chainrule.tape import Tensor, as_tensor
+from chainrule.tape.primitives import LOSS_PRIMITIVES
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -27,7 +29,9 @@ __all__ = [
 
 
 class LossModule(Module):
-    """The mean loss of raw outputs z (n, d) against targets y, a float; ``loss(z, y)`` computes it.
+    """The mean loss of raw outputs z (n, d) against targets y; ``loss(z, y)`` computes it.
+
+    Of a tensor z it is a tensor to call ``backward`` on, of an array a float.
 
     Attributes
     ----------
@@ -61,17 +65,23 @@ class LossModule(Module):
         """What the sum over the batch is divided by: the number of examples."""
         return float(len(self.targets(y, n_outputs)))
 
-    def forward(self, z: np.ndarray, y: ArrayLike) -> float:
-        """The mean loss of the batch."""
-        z = np.asarray(z)
+    def forward(self, z: Any, y: Any) -> Tensor:
+        """The mean loss of the batch: a tensor without axes."""
+        z = as_tensor(z)
+        if isinstance(y, Tensor):
+            if y.requires_grad:
+                raise RuntimeError("y requires grad, but a loss has no derivative with respect to its targets")
+            y = y.data
         if z.ndim != 2 or 0 in z.shape:
             raise ValueError(f"z must have shape (n, outputs), neither of them 0; got {z.shape}")
         n_outputs = z.shape[1]
         targets = self.targets(y, n_outputs)
         if len(targets) != len(z):
             raise ValueError(f"y must have one row for each of the {len(z)} rows of z; got {len(targets)}")
-        losses = get_loss(self.record).value(z, targets, *self.settings)
-        return float(self.scale(n_outputs) * losses.sum() / self.total_weight(y, n_outputs))
+        setting = self.settings[0] if self.settings else get_loss(self.record).setting
+        losses = LOSS_PRIMITIVES[self.record](z, targets, setting=setting)
+        mean: Tensor = losses.sum() * (self.scale(n_outputs) / self.total_weight(y, n_outputs))
+        return mean
 
 
 class HalfSquaredErrorLoss(LossModule):

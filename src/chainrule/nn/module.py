@@ -1,7 +1,7 @@
 """The base of every layer: named parameters, buffers and children, as in PyTorch.
 
-Parameters and buffers are plain NumPy arrays. They live in three dictionaries of the module,
-``_parameters``, ``_buffers`` and ``_modules``, and are read and set as attributes.
+Parameters are tensors on the tape that require a gradient, buffers plain NumPy arrays. They live in three
+dictionaries of the module, ``_parameters``, ``_buffers`` and ``_modules``, and are read and set as attributes.
 """
 
 import copy
@@ -15,6 +15,8 @@ from chainrule.functions.initializers import get_initializer
 from chainrule.nn._checks import check_dtype, check_flag
 from chainrule.nn.builder import Builder
 from chainrule.nn.random import as_generator
+from chainrule.tape import Parameter, Tensor, no_grad
+from chainrule.tape.tensor import RemovableHook
 
 __all__ = ["IncompatibleKeys", "Module", "dotted"]
 
@@ -40,10 +42,11 @@ def dotted(path: str, name: str) -> str:
 
 
 class Module:
-    """Base class of all layers.
+    r"""Base class of all layers.
 
-    A subclass calls ``super().__init__()``, registers its arrays, and defines ``forward`` in NumPy;
-    ``lower``, ``input_width`` and ``output_width`` as well if the compiled engine is to run it.
+    A subclass calls ``super().__init__()``, sets its ``Parameter``\ s and child modules as attributes, and defines
+    ``forward`` on tensors, in NumPy's or PyTorch's terms. Such a module trains on the tape. One that also defines
+    ``lower``, ``input_width`` and ``output_width`` can be run by the compiled engine.
 
     Attributes
     ----------
@@ -56,7 +59,7 @@ class Module:
     >>> class Scale(nn.Module):
     ...     def __init__(self, n_features):
     ...         super().__init__()
-    ...         self.register_parameter("factor", np.ones(n_features))
+    ...         self.factor = nn.Parameter(np.ones(n_features))
     ...
     ...     def forward(self, x):
     ...         return self.factor * x
@@ -73,19 +76,60 @@ class Module:
     training: bool
 
     def __init__(self) -> None:
-        self._parameters: dict[str, np.ndarray | None] = {}
+        self._parameters: dict[str, Parameter | None] = {}
         self._buffers: dict[str, np.ndarray | None] = {}
         self._modules: dict[str, Module] = {}
+        self._forward_hooks: dict[int, Callable] = {}
+        self._forward_pre_hooks: dict[int, Callable] = {}
         self.training = True
 
     # -- the forward pass --------------------------------------------------------------------------
 
     def __call__(self, *inputs: Any) -> Any:
-        """Compute the output: ``forward(*inputs)``."""
-        return self.forward(*inputs)
+        """Compute the output: ``forward(*inputs)``, between the hooks.
+
+        Of tensors the output is a tensor, on the tape. Of arrays it is an array (or a number), and nothing is
+        recorded.
+        """
+        if any(isinstance(value, Tensor) for value in inputs):
+            return self._run(inputs)
+        with no_grad():
+            output = self._run(tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs))
+        return _as_array_again(output)
+
+    def _run(self, inputs: tuple) -> Any:
+        for before in tuple(self._forward_pre_hooks.values()):
+            changed = before(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*inputs)
+        for after in tuple(self._forward_hooks.values()):
+            changed = after(self, inputs, output)
+            output = output if changed is None else changed
+        return output
+
+    def register_forward_hook(self, hook: Callable) -> RemovableHook:
+        """Call ``hook(module, inputs, output)`` after every forward pass; what it returns replaces the output.
+
+        Examples
+        --------
+        >>> from chainrule import nn
+        >>> seen = []
+        >>> layer = nn.Linear(2, 3)
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+        >>> _ = layer(np.zeros((5, 2), dtype=np.float32))
+        >>> handle.remove()
+        >>> seen
+        [(5, 3)]
+        """
+        return RemovableHook(self._forward_hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Callable) -> RemovableHook:
+        """Call ``hook(module, inputs)`` before every forward pass; what it returns replaces the inputs."""
+        return RemovableHook(self._forward_pre_hooks, hook)
 
     def forward(self, *inputs: Any) -> Any:
-        """Compute the output, in NumPy, from an array of one row an example."""
+        """Compute the output from tensors of one row an example."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def lower(self, build: Builder, source: int, path: str) -> int:
@@ -112,16 +156,19 @@ class Module:
 
     # -- registering -------------------------------------------------------------------------------
 
-    def register_parameter(self, name: str, value: ArrayLike | None) -> None:
-        """Add a trainable array under ``name``, or None to declare that it is left out.
+    def register_parameter(self, name: str, value: ArrayLike | Tensor | None) -> None:
+        """Add a trainable tensor under ``name``, or None to declare that it is left out.
 
-        The array is copied and keeps its precision.
+        A ``Parameter`` is used itself, so that modules can share it; anything else is copied and keeps its
+        precision.
         """
         self._check_new_name(name, "_parameters")
-        array = None if value is None else _as_array(name, value).copy()
-        if array is not None and array.dtype not in (np.float32, np.float64):
-            raise TypeError(f"parameter {name} must be float32 or float64; got {array.dtype}")
-        self._parameters[name] = array
+        if value is not None and not isinstance(value, Parameter):
+            array = _as_array(name, value).copy()
+            if array.dtype not in (np.float32, np.float64):
+                raise TypeError(f"parameter {name} must be float32 or float64; got {array.dtype}")
+            value = Parameter(array)
+        self._parameters[name] = value
 
     def register_buffer(self, name: str, value: ArrayLike | None) -> None:
         """Add an array that is saved with the parameters but not trained; it is copied."""
@@ -160,12 +207,27 @@ class Module:
             return
         if name in self.__dict__.get("_modules", ()):
             raise TypeError(f"{name} must be a Module; got {type(value).__name__}")
-        for registry in ("_parameters", "_buffers"):
-            arrays = self.__dict__.get(registry, {})
-            if name in arrays:
-                arrays[name] = _replacement(name, arrays[name], value)
-                return
-        object.__setattr__(self, name, value)
+        if name in self.__dict__.get("_parameters", ()):
+            self._set_parameter(name, value)
+        elif isinstance(value, Parameter):
+            self.__dict__.pop(name, None)
+            self.register_parameter(name, value)
+        elif name in self.__dict__.get("_buffers", ()):
+            self._buffers[name] = _replacement(name, self._buffers[name], value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def _set_parameter(self, name: str, value: Any) -> None:
+        """Another ``Parameter`` takes the place of this one; numbers are copied into it."""
+        current = self._parameters[name]
+        if value is current:
+            return  # `layer.weight -= step` has already changed it in place
+        array = _replacement(name, None if current is None else current.data, value)
+        if isinstance(value, Parameter):
+            self._parameters[name] = value
+        elif current is not None and array is not None:
+            current.data = array
+            current.bump_version()
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
@@ -202,16 +264,29 @@ class Module:
         """The modules directly below, each once."""
         return (child for _, child in self.named_children())
 
-    def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Every trainable array with its dotted name: the arrays themselves, not copies."""
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every trainable tensor with its dotted name, each once: the tensors themselves, not copies."""
+        seen = set()
         for path, module in self.named_modules():
-            for name, array in module._parameters.items():
-                if array is not None:
-                    yield dotted(path, name), array
+            for name, parameter in module._parameters.items():
+                if parameter is not None and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield dotted(path, name), parameter
 
-    def parameters(self) -> Iterator[np.ndarray]:
-        """Every trainable array."""
-        return (array for _, array in self.named_parameters())
+    def parameters(self) -> Iterator[Parameter]:
+        """Every trainable tensor, each once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters: None, or zeros in place."""
+        for parameter in self.parameters():
+            parameter.zero_grad(set_to_none)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train the parameters, or freeze them. Returns self."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
 
     def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
         """Every array that is saved but not trained, with its dotted name."""
@@ -229,22 +304,21 @@ class Module:
 
     # -- state -------------------------------------------------------------------------------------
 
-    def _slots(self) -> dict[str, tuple[dict[str, np.ndarray | None], str]]:
-        """Dotted name of each array -> the dictionary and the key where it is kept.
+    def _slots(self) -> dict[str, tuple[dict[str, Any], str]]:
+        """Dotted name of each array -> the dictionary and the key where it, or its parameter, is kept.
 
         The order is PyTorch's: a module's parameters, its buffers, then its children.
         """
         return {
-            dotted(path, name): (arrays, name)
+            dotted(path, name): (values, name)
             for path, module in self._walk()
-            for arrays in (module._parameters, module._buffers)
-            for name, array in arrays.items()
-            if array is not None
+            for values in (module._parameters, module._buffers)
+            for name, value in values.items()
+            if value is not None
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        slots = self._slots().items()
-        return {key: array for key, (arrays, name) in slots if (array := arrays[name]) is not None}
+        return {key: _array_of(values[name]) for key, (values, name) in self._slots().items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers, under PyTorch's names and in PyTorch's order.
@@ -308,8 +382,12 @@ class Module:
         if problems:
             raise ValueError("\n  ".join([f"cannot load this state into {type(self).__name__}:", *problems]))
         # In place, as in PyTorch: whoever holds the arrays (an optimizer, a plan) sees the change.
-        for key, value in values.items():
-            targets[key][...] = value
+        slots = self._slots()
+        for key, array in values.items():
+            targets[key][...] = array
+            holder, name = slots[key]
+            if isinstance(holder[name], Tensor):
+                holder[name].bump_version()
         return result
 
     def bind(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -332,7 +410,7 @@ class Module:
         >>> layer = nn.Linear(2, 1)
         >>> layer.bind({"weight": flat[:2].reshape(1, 2), "bias": flat[2:]})
         >>> flat += [1.0, 2.0, 3.0]
-        >>> layer.weight, layer.bias
+        >>> layer.weight.data, layer.bias.data
         (array([[1., 2.]]), array([3.]))
         """
         slots, current = self._slots(), self._arrays()
@@ -346,16 +424,16 @@ class Module:
             if array.shape != expected.shape:
                 raise ValueError(f"{key} must have shape {expected.shape}; got {array.shape}")
         for key, array in arrays.items():
-            registry, name = slots[key]
-            registry[name] = array
+            values, name = slots[key]
+            _put_array(values, name, array)
 
     def to(self, dtype: DTypeLike) -> Self:
         """Convert parameters and buffers to float32 or float64; integer buffers stay. Returns self."""
         dtype = check_dtype(dtype)
-        for registry, name in self._slots().values():
-            array = registry[name]
-            if array is not None and array.dtype.kind == "f":
-                registry[name] = array.astype(dtype, copy=False)
+        for values, name in self._slots().values():
+            array = _array_of(values[name])
+            if array.dtype.kind == "f":
+                _put_array(values, name, array.astype(dtype, copy=False))
         return self
 
     def copy(self) -> Self:
@@ -402,8 +480,8 @@ class Module:
         --------
         >>> from chainrule import nn
         >>> net = nn.Sequential(nn.Linear(200, 300), nn.ReLU(), nn.Linear(300, 1))
-        >>> net.initialize("he_normal", rng=0)[0].weight.var().round(3)        # 2 / 200
-        np.float32(0.01)
+        >>> round(net.initialize("he_normal", rng=0)[0].weight.var().item(), 3)        # 2 / 200
+        0.01
         """
         get_initializer(name)  # an unknown name is an error also where there is no linear layer
         rng = as_generator(rng)
@@ -426,9 +504,33 @@ class Module:
         return f"{type(self).__name__}(\n  {body}\n)"
 
 
+def _as_array_again(output: Any) -> Any:
+    """What a module makes of arrays: an array in place of a tensor, a number in place of one without axes."""
+    if isinstance(output, Tensor):
+        return output.data if output.ndim else output.item()
+    if type(output) in (tuple, list):
+        return type(output)(_as_array_again(one) for one in output)
+    return output
+
+
+def _array_of(value: Any) -> np.ndarray:
+    """The numbers of a parameter, or a buffer itself."""
+    array: np.ndarray = value.data if isinstance(value, Tensor) else value
+    return array
+
+
+def _put_array(values: dict[str, Any], name: str, array: np.ndarray) -> None:
+    """Another array in the place of a parameter's numbers, or of a buffer."""
+    if isinstance(values[name], Tensor):
+        values[name].data = array
+        values[name].bump_version()
+    else:
+        values[name] = array
+
+
 def _as_array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "detach"):  # a torch Parameter, which NumPy refuses to read as it is
-        value = value.detach()
+        value = value.detach().numpy() if isinstance(value, Tensor) else value.detach()
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")

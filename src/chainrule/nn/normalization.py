@@ -17,6 +17,8 @@ from chainrule.nn._checks import (
 )
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module
+from chainrule.nn.random import executing
+from chainrule.tape import Tensor
 
 __all__ = ["BatchNorm1d", "LayerNorm"]
 
@@ -44,7 +46,7 @@ class BatchNorm1d(Module):
 
     Attributes
     ----------
-    weight, bias : numpy.ndarray or None
+    weight, bias : Parameter or None
         γ and β, (num_features,).
     running_mean, running_var : numpy.ndarray
         The running averages, (num_features,). The variance is the unbiased one.
@@ -61,8 +63,8 @@ class BatchNorm1d(Module):
     (array([0.2]), array([1.1]))
     """
 
-    weight: np.ndarray | None
-    bias: np.ndarray | None
+    weight: Any
+    bias: Any
     running_mean: np.ndarray
     running_var: np.ndarray
     num_batches_tracked: np.ndarray
@@ -90,24 +92,25 @@ class BatchNorm1d(Module):
         self.register_buffer("running_var", ones)
         self.register_buffer("num_batches_tracked", np.array(0, np.int64))
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """(n, num_features) to the same shape; while training n must be at least 2."""
         check_columns(self, x, self.num_features)
         if self.training:
-            if len(x) < 2:
+            if len(x) < 2 and not executing():
                 raise ValueError(f"{self!r}: x must have at least 2 rows while training; got {len(x)}")
-            mean, variance = x.mean(axis=0), x.var(axis=0)
-            self._track(mean, variance, len(x))
+            mean, variance = x.mean(axis=0), np.var(x, axis=0)  # type: ignore[call-overload]
+            self._track(mean.data, variance.data, len(x))
         else:
             mean, variance = self.running_mean, self.running_var
-        y = (x - mean) / np.sqrt(variance + self.eps)
+        y: Tensor = (x - mean) / np.sqrt(variance + self.eps)
         return y if self.weight is None else y * self.weight + self.bias
 
     def _track(self, mean: np.ndarray, variance: np.ndarray, n: int) -> None:
         # The batch is normalized with its own (biased) variance; what is kept for later estimates
-        # the population's, hence n/(n − 1).
+        # the population's, hence n/(n − 1). The variance of one row is not defined.
         self.running_mean += self.momentum * (mean - self.running_mean)
-        self.running_var += self.momentum * (variance * (n / (n - 1)) - self.running_var)
+        if n > 1:
+            self.running_var += self.momentum * (variance * (n / (n - 1)) - self.running_var)
         self.num_batches_tracked += 1
 
     def lower(self, build: Builder, source: int, path: str) -> int:
@@ -160,7 +163,7 @@ class LayerNorm(Module):
 
     Attributes
     ----------
-    weight, bias : numpy.ndarray or None
+    weight, bias : Parameter or None
         γ and β, ``normalized_shape``.
 
     Examples
@@ -169,8 +172,8 @@ class LayerNorm(Module):
     array([[-1.,  1.]])
     """
 
-    weight: np.ndarray | None
-    bias: np.ndarray | None
+    weight: Any
+    bias: Any
 
     def __init__(
         self,
@@ -194,11 +197,12 @@ class LayerNorm(Module):
         self.register_parameter("weight", ones if self.elementwise_affine else None)
         self.register_parameter("bias", 0 * ones if has_bias else None)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """(n, columns) to the same shape."""
         check_columns(self, x, self.input_width())
-        mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
-        y = (x - mean) / np.sqrt(variance + self.eps)
+        mean = x.mean(axis=1, keepdims=True)
+        variance = np.var(x, axis=1, keepdims=True)  # type: ignore[call-overload]
+        y: Tensor = (x - mean) / np.sqrt(variance + self.eps)
         if self.weight is not None:
             y = y * self.weight
         return y if self.bias is None else y + self.bias

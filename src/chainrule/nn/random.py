@@ -3,13 +3,36 @@
 NumPy's own global random state is never touched.
 """
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-__all__ = ["as_generator", "manual_seed"]
+from chainrule.tape import Tensor
+
+__all__ = ["as_generator", "executing", "executing_with", "manual_seed", "rand", "randint", "randn", "randperm"]
 
 _default = np.random.default_rng()
+
+_masks: contextvars.ContextVar[Any] = contextvars.ContextVar("chainrule_masks", default=None)
+
+
+def executing() -> Any:
+    """What an executor that runs modules draws dropout masks from; None outside of one."""
+    return _masks.get()
+
+
+@contextlib.contextmanager
+def executing_with(masks: Any) -> Iterator[None]:
+    """Let dropout layers ask ``masks.keeps(layer, shape)``, so that a training depends on its seed alone."""
+    token = _masks.set(masks)
+    try:
+        yield
+    finally:
+        _masks.reset(token)
 
 
 def manual_seed(seed: int) -> None:
@@ -68,3 +91,44 @@ def _from_seed(name: str, seed: Any) -> np.random.Generator:
     if seed < 0:
         raise ValueError(f"{name} must not be negative; got {seed}")
     return np.random.default_rng(int(seed))
+
+
+# -- tensors of random numbers, with PyTorch's names -------------------------------------------------
+
+
+def _sizes(shape: tuple) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and np.iterable(shape[0]) else shape
+
+
+def randn(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False, rng: Any = None) -> Tensor:
+    """Normal numbers of mean 0 and variance 1.
+
+    Examples
+    --------
+    >>> randn(32, 784).shape
+    (32, 784)
+    """
+    return Tensor(as_generator(rng).standard_normal(_sizes(shape)).astype(dtype), requires_grad)
+
+
+def rand(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False, rng: Any = None) -> Tensor:
+    """Numbers evenly distributed over [0, 1)."""
+    return Tensor(as_generator(rng).random(_sizes(shape)).astype(dtype), requires_grad)
+
+
+def randint(low: int, high: Any, size: Any = None, *, rng: Any = None) -> Tensor:
+    """Whole numbers from low to high - 1, or from 0 to low - 1 where two arguments are given, as in PyTorch.
+
+    Examples
+    --------
+    >>> randint(0, 10, (32,)).shape, randint(10, (4,)).dtype
+    ((32,), dtype('int64'))
+    """
+    if size is None:
+        low, high, size = 0, low, high
+    return Tensor(as_generator(rng).integers(low, high, size))
+
+
+def randperm(n: int, *, rng: Any = None) -> Tensor:
+    """The numbers 0 ... n - 1 in random order."""
+    return Tensor(as_generator(rng).permutation(n))

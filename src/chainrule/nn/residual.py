@@ -7,6 +7,7 @@ import numpy as np
 from chainrule.nn.builder import Builder
 from chainrule.nn.linear import Linear
 from chainrule.nn.module import Module, dotted
+from chainrule.tape import Tensor
 
 __all__ = ["Residual"]
 
@@ -67,13 +68,14 @@ class Residual(Module):
         if width is not None:
             self.output_width(width)  # a projection that was given must fit the body
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """Add F(x) to x, or to its projection."""
         shortcut = x if self.projection is None else self.projection(x)
         change = self.body(x)
         if shortcut.shape != change.shape:  # which NumPy might broadcast
             raise ValueError(f"body gives shape {change.shape}, but what it is added to has {shortcut.shape}")
-        return shortcut + change
+        total: Tensor = shortcut + change
+        return total
 
     def lower(self, build: Builder, source: int, path: str) -> int:
         """The body, the projection if there is one, and their sum."""

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module, dotted
+from chainrule.tape import Tensor
 
 __all__ = ["Sequential"]
 
@@ -21,6 +20,7 @@ class Sequential(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from chainrule import nn
     >>> net = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     >>> net(np.zeros((32, 784), dtype=np.float32)).shape
@@ -44,7 +44,7 @@ class Sequential(Module):
         for name, module in named:
             self.add_module(name, module)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
+    def forward(self, x: Tensor) -> Tensor:
         """Equations (1) and (2), layer after layer."""
         h = x
         for module in self:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.define_by_run import TapeExecutor, outline
 from chainrule.execution import Penalty, prepare
 from chainrule.functions import get_loss
 from chainrule.nn import Module
@@ -51,7 +52,7 @@ def fit(
     loss : str or loss module
         ``"softmax_cross_entropy"``, ``nn.CrossEntropyLoss()``, ...
     optimizer : str or Optimizer
-        "sgd", "adam", "adamw", or an object such as ``optim.Adam(lr=3e-4)``.
+        "sgd", "adam", "adamw", "rmsprop", or an object such as ``optim.Adam(lr=3e-4)``.
     epochs, batch_size : int
     validation : (X, y) or (X, y, weights) or float, optional
         Data to measure on after each epoch; a share of the rows to hold out for it.
@@ -87,7 +88,7 @@ def fit(
     return fitting.run(X, y, validation)
 
 
-def predict(module: Module, X: Any, *, executor: str = "engine", n_jobs: int | None = None) -> np.ndarray:
+def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> np.ndarray:
     """Raw outputs (n, n_outputs) of a module in evaluation mode, computed by an executor.
 
     Examples
@@ -99,10 +100,18 @@ def predict(module: Module, X: Any, *, executor: str = "engine", n_jobs: int | N
     >>> predict(net, [[3.0, 1.0]])
     array([[2.]], dtype=float32)
     """
-    plan = lower(module, LossTerm("half_squared_error"))
+    term = LossTerm("half_squared_error")
+    try:
+        plan, name = lower(module, term), "engine" if executor == "auto" else executor
+    except NotImplementedError:
+        if executor not in ("auto", "tape"):
+            raise
+        plan, name = outline(module, term, X), "tape"
     parameters, buffers = _vectors(module, plan, _module_dtype(module))
     examples = prepare(plan, X, np.zeros((_n_rows(X), plan.n_outputs)), dtype=parameters.dtype)
-    result: np.ndarray = make_executor(executor, plan, parameters, buffers, n_jobs).predict(examples.X)
+    result: np.ndarray = make_executor(
+        name, plan, parameters, buffers, n_jobs, module=module.copy() if name == "tape" else None
+    ).predict(examples.X)
     return result
 
 
@@ -156,19 +165,33 @@ class Fitting:
         self.options = read_options(options)
         self.epochs = _count("epochs", epochs)
         self.batch_size = _count("batch_size", batch_size)
-        self.plan = lower(module, loss)
+        self.plan = self._lowered()
         self.dtype = np.dtype(self.options.dtype or _module_dtype(module))
-        self.record = get_loss(self.plan.loss.name)
         self.metrics = metric_functions(self.options.metrics)
         self.random = np.random.default_rng(self.options.seed)
+
+    def _lowered(self) -> Plan | None:
+        """The module's plan; None if only the tape can run it."""
+        try:
+            return lower(self.module, self.loss)
+        except NotImplementedError:
+            if self.options.executor not in ("auto", "tape"):
+                raise
+            return None
 
     def run(self, X: Any, y: Any, validation: Any = None) -> History:
         """Train, and give the module the weights of the epoch to keep."""
         options = self.options
+        name = options.executor
+        if name == "auto":
+            name = "tape" if self.plan is None else "engine"
+        if self.plan is None:
+            self.plan = outline(self.module, self.loss, X)
+        self.record = get_loss(self.plan.loss.name)
         data = read_data(self.plan, self.loss, X, y, validation, options, self.dtype, self.random)
         parameters, buffers = _vectors(self.module, self.plan, self.dtype)
         executor = make_executor(
-            options.executor, self.plan, parameters, buffers, options.n_jobs, options.precision
+            name, self.plan, parameters, buffers, options.n_jobs, options.precision, self.module
         )
         trainer = self._trainer(executor, data)
         history = History(executor=executor.name)

@@ -12,16 +12,23 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import zeros
+from chainrule.define_by_run import TapeExecutor
 from chainrule.engine import EngineExecutor
 from chainrule.execution import Examples, Executor, Instructions, Penalty, Report
-from chainrule.optim import Optimizer
+from chainrule.optim import RuleOptimizer
 from chainrule.plan import Plan
+from chainrule.finite_differences import FiniteDifferenceExecutor
 from chainrule.reference import ReferenceExecutor
 from chainrule.train.side_by_side import n_threads_allowed, stop_if_told
 
 __all__ = ["EXECUTORS", "Trainer", "make_executor"]
 
-EXECUTORS: dict[str, type] = {"engine": EngineExecutor, "reference": ReferenceExecutor}
+EXECUTORS: dict[str, type] = {
+    "engine": EngineExecutor,
+    "tape": TapeExecutor,
+    "reference": ReferenceExecutor,
+    "finite_differences": FiniteDifferenceExecutor,
+}
 
 # How long one stretch of steps should take, in seconds.
 STRETCH_SECONDS = 0.1
@@ -39,15 +46,15 @@ class Trainer:
         See ``chainrule.execution.Instructions``.
     rows : ndarray of int64 or None
         Rows of the examples to train on; None for all.
-    state : ndarray of shape (2, n_parameters)
-        The optimizer's moments.
+    state : ndarray of shape (n_states, n_parameters)
+        What the optimizer's rule keeps.
     step : int
         Steps taken so far.
     """
 
     executor: Executor
     examples: Examples
-    optimizer: Optimizer
+    optimizer: RuleOptimizer
     batch_size: int
     penalty: Penalty = field(default_factory=Penalty)
     clip_norm: float = 0.0
@@ -62,7 +69,8 @@ class Trainer:
         work = 3 * self.batch_size * self.executor.plan.multiply_adds
         step = SECONDS_A_STEP + SECONDS_A_MULTIPLY_ADD * work
         self._stretch = max(1, int(STRETCH_SECONDS / step))
-        self.state = zeros((2, self.executor.parameters.size), self.executor.parameters.dtype)
+        n_states = self.optimizer.rule.n_states
+        self.state = zeros((n_states, self.executor.parameters.size), self.executor.parameters.dtype)
 
     @property
     def n_rows(self) -> int:
@@ -147,12 +155,15 @@ def make_executor(
     buffers: np.ndarray,
     n_jobs: Any = None,
     precision: str = "full",
+    module: Any = None,
 ) -> Any:
     """The executor of this name for a plan; ``n_jobs`` as in scikit-learn, None for the engine's choice."""
     if name not in EXECUTORS:
-        raise ValueError(f"executor must be one of {', '.join(EXECUTORS)}; got {name!r}")
+        raise ValueError(f"executor must be one of auto, {', '.join(EXECUTORS)}; got {name!r}")
     if name == "engine":
         return EngineExecutor(plan, parameters, buffers, n_threads_allowed(n_jobs), precision)
     if precision != "full":
         raise ValueError(f"precision={precision!r} needs the engine; got executor={name!r}")
+    if name == "tape":
+        return TapeExecutor(plan, parameters, buffers, module)
     return EXECUTORS[name](plan, parameters, buffers)

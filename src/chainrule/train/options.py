@@ -97,7 +97,9 @@ class FitOptions:
     verbose : int
         1 shows a progress bar where the output is a terminal, 0 nothing.
     executor : str
-        "engine" (compiled) or "reference" (the textbook, slow).
+        "auto" is the engine where it can run the module, else the tape; "engine" (compiled), "tape" (the
+        module's own ``forward``, recorded), "reference" (the textbook, slow), or "finite_differences" (no
+        backpropagation at all, slower still: two forward passes a parameter).
     n_jobs : int, optional
         Threads of the engine. The result does not depend on it.
     dtype : float32 or float64, optional
@@ -125,7 +127,7 @@ class FitOptions:
     metrics: Iterable[str | Callable] = ()
     callbacks: Iterable[Callable[[EpochEvent], Any]] = ()
     verbose: int = 1
-    executor: str = "engine"
+    executor: str = "auto"
     n_jobs: int | None = None
     dtype: Any = None
     precision: str = "full"

@@ -1,12 +1,7 @@
-"""The command line: ``chainrule train`` on a CSV file, ``chainrule predict`` with the saved model.
-
-What a user can get wrong is answered by one line on stderr and exit code 2. A file is written whole or not
-at all. Everything heavy is imported inside the commands, so that ``--help`` is quick.
-"""
+"""``chainrule train``: from a CSV file to a network, its report and its file."""
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 import warnings
@@ -20,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from chainrule import __version__
+from chainrule.cli.application import check_output, errors_in_one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +24,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.columns import Task
     from chainrule.estimators.tables import TablePreprocessor
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(
-    name="chainrule",
-    help="Neural networks for tables: train on a CSV file, predict with the saved model.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+__all__ = ["TaskOption", "train"]
 
 # With fewer training rows than this, a tenth of them is too few to say when to stop.
 _EARLY_STOPPING_ROWS = 100
@@ -51,48 +38,6 @@ class TaskOption(StrEnum):
     auto = "auto"
     classification = "classification"
     regression = "regression"
-
-
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"chainrule {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def _general_options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-def _errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what a user got wrong into one line on stderr and exit code 2."""
-
-    @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except BrokenPipeError:
-            raise  # the reader of our output has had enough, as in `chainrule predict ... | head`
-        except (OSError, ValueError) as error:
-            message = str(error)
-            if isinstance(error, OSError) and error.strerror:
-                message = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-            typer.echo(f"chainrule: {' '.join(message.split())}", err=True)
-            raise typer.Exit(2) from error
-
-    return run
-
-
-# --------------------------------------------------------------------------------------------- train
 
 
 @dataclass(frozen=True)
@@ -128,8 +73,7 @@ class _Problem:
         return self.task == "classification"
 
 
-@app.command("train", help="Train a network to predict one column of a CSV file, test it and save it.")
-@_errors_in_one_line
+@errors_in_one_line
 def train(  # noqa: PLR0913 - one parameter an option
     data: Annotated[Path, typer.Argument(help="The table: a CSV file with a header line.")],
     target: Annotated[str, typer.Option(help="Name of the column to predict.")],
@@ -163,7 +107,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         raise ValueError(f"--learning-rate must be a positive number, got {learning_rate:g}")
     layers = _hidden_layers(hidden)
     settings = _Settings(layers, epochs, batch_size, learning_rate, activation, test_size, seed)
-    _check_output(out, data)
+    check_output(out, data)
     frame, notes = read_table(data)
     problem = _prepare(_without(frame, drop or []), target, task, settings)
     if not as_json:
@@ -378,49 +322,6 @@ def _describe(features: pd.DataFrame, table: TablePreprocessor) -> list[dict[str
     return columns
 
 
-# ------------------------------------------------------------------------------------------- predict
-
-
-@app.command("predict", help="Predict the target column for the rows of a CSV file.")
-@_errors_in_one_line
-def predict(
-    model: Annotated[Path, typer.Argument(help="A model that `chainrule train` saved.")],
-    data: Annotated[Path, typer.Argument(help="The rows: a CSV file with the columns seen in training.")],
-    out: Annotated[
-        Path | None, typer.Option(help="CSV file to write the predictions to, instead of printing them.")
-    ] = None,
-    proba: Annotated[bool, typer.Option("--proba", help="Add the probability of each class.")] = False,
-) -> None:
-    """Predict for every row of a table, in its order; the result is CSV too."""
-    import pandas as pd
-
-    from chainrule.io import load_model, read_table, write_atomically
-
-    if out is not None:
-        _check_output(out, data, model)
-    saved = load_model(model)
-    if saved.preprocessor is None:
-        raise ValueError(f"{model}: the model takes arrays, not tables (it was saved without a preprocessor)")
-    classify = hasattr(saved.estimator, "classes_")
-    if proba and not classify:
-        raise ValueError(f"--proba: the model {model} predicts numbers, which have no probabilities")
-    # Codes such as 007 were text in training, and stay what they were.
-    text = [name for name, kind in saved.preprocessor.kinds_.items() if kind == "categorical"]
-    frame, _ = read_table(data, as_text=text)
-    if len(frame) == 0:
-        raise ValueError(f"{data}: the table has no rows to predict")
-    predictions = pd.DataFrame({saved.target or "prediction": saved.predict(frame)})
-    if proba:
-        names = [f"P({label})" for label in saved.estimator.classes_]
-        predictions = predictions.join(pd.DataFrame(saved.predict_proba(frame), columns=names))
-    text_out = predictions.to_csv(index=False, lineterminator="\n")
-    if out is None:
-        typer.echo(text_out, nl=False)
-    else:
-        write_atomically(out, text_out.encode())
-        typer.echo(f"Wrote {len(predictions):,} predictions to {out}")
-
-
 # -------------------------------------------------------------------------------------------- options
 
 
@@ -440,16 +341,6 @@ def _hidden_layers(text: str) -> tuple[int, ...]:
     if not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise ValueError(f"--hidden must be numbers of units such as 64,64, got {text!r}")
     return tuple(map(int, sizes))
-
-
-def _check_output(out: Path, *inputs: Path) -> None:
-    """Find out before the work, not after it, that a result cannot be written."""
-    if out.is_dir():
-        raise ValueError(f"--out: {out} is a folder")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out: there is no folder {out.parent}")
-    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
-        raise ValueError(f"--out: {out} is the input, which would be overwritten")
 
 
 # ---------------------------------------------------------------------------------------------- show

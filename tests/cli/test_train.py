@@ -1,67 +1,13 @@
-"""The command line as a user meets it: what it prints, what it writes, what it says to a mistake."""
+"""``chainrule train``: what it learns, reports and writes, and what it says to a mistake."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
+from tests.cli.calling import QUICK, fail, run, succeed, write
 
-from chainrule import cli
 from chainrule.io import load_model
-
-QUICK = ("--hidden", "8", "--epochs", "3")
-
-
-def run(*arguments: object) -> Result:
-    """The result of a command; an exception that is not the command line's own is raised."""
-    result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def succeed(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result.stdout
-
-
-def fail(*arguments: object) -> str:
-    """The one line on stderr of a command that ends with exit code 2 and prints nothing else."""
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert result.stderr.startswith("chainrule: ")
-    assert result.stderr.count("\n") == 1
-    return result.stderr.removeprefix("chainrule: ").rstrip("\n")
-
-
-def write(path, text: str):
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def model_file(tmp_path, penguins_path):
-    path = tmp_path / "model.safetensors"
-    succeed("train", penguins_path, "--target", "species", "--out", path, *QUICK)
-    return path
-
-
-@pytest.fixture
-def houses(tmp_path, rng):
-    """A price to predict, far from 0 and 1."""
-    area = rng.uniform(30, 200, 300).round(1)
-    price = (3000 * area + 20_000 + rng.normal(0, 5_000, 300)).round(2)
-    path = tmp_path / "houses.csv"
-    pd.DataFrame({"area": area, "garden": rng.random(300) < 0.5, "price": price}).to_csv(path, index=False)
-    return path
-
-
-# --------------------------------------------------------------------------------------------- train
 
 
 def test_training_on_penguins_learns_and_saves(tmp_path, penguins_path):
@@ -186,7 +132,7 @@ def test_a_wide_table_is_listed_in_part(tmp_path, rng):
     assert "and 10 more" in text
 
 
-# ----------------------------------------------------------------------------------- train, mistakes
+# --------------------------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
@@ -320,101 +266,3 @@ def test_a_failure_while_saving_leaves_the_old_model(monkeypatch, penguins_path,
     assert result.stderr == "chainrule: No space left on device\n"
     assert model_file.read_bytes() == before
     assert [path.name for path in model_file.parent.iterdir()] == [model_file.name]
-
-
-# ------------------------------------------------------------------------------------------- predict
-
-
-def test_predictions_are_printed_as_csv_in_the_order_of_the_rows(penguins, penguins_path, model_file):
-    lines = succeed("predict", model_file, penguins_path).splitlines()
-    assert lines[0] == "species"
-    assert lines[1:] == load_model(model_file).predict(penguins).tolist()
-    assert len(lines) == 345
-
-
-def test_predictions_with_probabilities_in_a_file(tmp_path, penguins, penguins_path, model_file):
-    out = tmp_path / "predictions.csv"
-    text = succeed("predict", model_file, penguins_path, "--out", out, "--proba")
-    assert text == f"Wrote 344 predictions to {out}\n"
-    table = pd.read_csv(out)
-    assert list(table.columns) == ["species", "P(Adelie)", "P(Chinstrap)", "P(Gentoo)"]
-    probabilities = table.iloc[:, 1:].to_numpy()
-    np.testing.assert_allclose(probabilities, load_model(model_file).predict_proba(penguins), rtol=1e-6)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
-    names = np.array(["Adelie", "Chinstrap", "Gentoo"])
-    assert (names[probabilities.argmax(axis=1)] == table["species"]).all()
-
-
-def test_reordered_and_further_columns_change_nothing(tmp_path, penguins, penguins_path, model_file):
-    changed = penguins[sorted(penguins.columns)].drop(columns="species").assign(remark="x")
-    changed.to_csv(tmp_path / "t.csv")
-    assert succeed("predict", model_file, tmp_path / "t.csv") == succeed("predict", model_file, penguins_path)
-
-
-def test_codes_are_text_when_they_were_text_in_training(tmp_path):
-    table = write(tmp_path / "t.csv", "code,y\n" + "007,a\n08x,b\n" * 20)
-    succeed("train", table, "--target", "y", "--out", tmp_path / "m", "--learning-rate", 0.1, "--epochs", 20)
-    later = write(tmp_path / "later.csv", "code\n007\n")
-    assert succeed("predict", tmp_path / "m", later).splitlines() == ["y", "a"]
-
-
-def test_what_cannot_be_predicted(tmp_path, penguins, penguins_path, houses, model_file):
-    penguins.drop(columns=["sex", "year"]).to_csv(tmp_path / "lacking.csv", index=False)
-    said = fail("predict", model_file, tmp_path / "lacking.csv")
-    assert said == "the table lacks columns 'sex', 'year', seen in training."
-
-    penguins.assign(body_mass_g="heavy").to_csv(tmp_path / "text.csv", index=False)
-    said = fail("predict", model_file, tmp_path / "text.csv")
-    assert said == "column 'body_mass_g' must hold numbers, got 'heavy' in row 0"
-
-    penguins.iloc[:0].to_csv(tmp_path / "empty.csv", index=False)
-    assert fail("predict", model_file, tmp_path / "empty.csv").endswith("the table has no rows to predict")
-
-    assert (
-        fail("predict", tmp_path / "none", penguins_path) == f"{tmp_path / 'none'}: No such file or directory"
-    )
-    said = fail("predict", penguins_path, penguins_path)
-    assert said.startswith(f"cannot load the model '{penguins_path}': it is not a safetensors file")
-
-    model_file.write_bytes(model_file.read_bytes()[:-1])
-    assert fail("predict", model_file, penguins_path).startswith(f"cannot load the model '{model_file}'")
-
-    numbers = tmp_path / "numbers"
-    succeed("train", houses, "--target", "price", "--out", numbers, *QUICK)
-    assert "predicts numbers, which have no probabilities" in fail("predict", numbers, houses, "--proba")
-
-
-def test_a_failed_prediction_leaves_the_old_file(tmp_path, penguins, model_file):
-    penguins.drop(columns="sex").to_csv(tmp_path / "lacking.csv", index=False)
-    out = write(tmp_path / "predictions.csv", "old")
-    fail("predict", model_file, tmp_path / "lacking.csv", "--out", out)
-    assert out.read_text() == "old"
-
-
-# ------------------------------------------------------------------------------------------- general
-
-
-def test_help_and_version():
-    assert "train" in succeed("--help")
-    assert "--target" in succeed("train", "--help")
-    assert "--proba" in succeed("predict", "--help")
-    name, number = succeed("--version").split()
-    assert name == "chainrule"
-    assert number.count(".") == 2
-
-
-def test_help_loads_nothing_heavy():
-    heavy = ["matplotlib", "numba", "pandas", "scipy", "sklearn"]
-    code = f"import sys, chainrule.cli; print(*(name for name in {heavy} if name in sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert loaded.stdout.split() == []
-
-
-def test_the_module_can_be_run(tmp_path):
-    command = [sys.executable, "-m", "chainrule", "train", str(tmp_path / "none.csv"), "--target", "x"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr == f"chainrule: {tmp_path / 'none.csv'}: No such file or directory\n"
