@@ -11,6 +11,7 @@ import part_inference
 import part_many
 import part_startup
 import part_steps
+import part_tape
 import part_telemetry
 import part_two
 
@@ -25,4 +26,5 @@ PARTS: dict[str, ModuleType] = {
     "startup": part_startup,
     "two": part_two,
     "telemetry": part_telemetry,
+    "tape": part_tape,
 }

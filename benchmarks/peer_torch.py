@@ -66,9 +66,9 @@ class TorchPeer(Peer):
 
     distributions = ("torch",)
 
-    def __init__(self, n_threads: int | None = None, autocast: bool = False) -> None:
+    def __init__(self, n_threads: int | None = None, autocast: bool = False, fused: bool = True) -> None:
         super().__init__(n_threads)
-        self.autocast = autocast
+        self.autocast, self.fused = autocast, fused
         if n_threads is not None:
             torch.set_num_threads(n_threads)
 
@@ -76,7 +76,7 @@ class TorchPeer(Peer):
         self.sizes, self.batch = sizes, batch
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
         self.network = make_network(initial_weights(sizes))
-        self.optimizer = make_optimizer(self.network.parameters())
+        self.optimizer = make_optimizer(self.network.parameters(), self.fused)
         self.reset()
 
     def reset(self) -> None:

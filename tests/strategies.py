@@ -329,9 +329,11 @@ class KinkWatcher(ReferenceExecutor):
         terms = delta * self._parameter(op.weight, op.width_in, 1.0) * scale
         before, after = (np.abs(array).max(axis=axis, initial=0) for array in (terms, below))
         self._left *= (after[before > 0] / before[before > 0]).min(initial=1.0)
-        sizes = np.abs(h).max(axis=axis, keepdims=True, initial=0)  # of which h - mean leaves as much as 1/scale
+        sizes = np.abs(h).max(
+            axis=axis, keepdims=True, initial=0
+        )  # of which h - mean leaves as much as 1/scale
         self._left *= (1 / (scale * sizes)[sizes > 0]).min(initial=1.0)
-        self.cancels |= self._left < 1e-3
+        self.cancels |= self._left < 1e-2
 
 
 def distance(actual: Any, expected: Any) -> float:

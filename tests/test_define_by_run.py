@@ -59,7 +59,14 @@ def test_a_module_with_any_forward_trains(moons):
     X, y = moons
     net = Branching()
     history = chainrule.fit(
-        net, X, y, loss=nn.CrossEntropyLoss(), epochs=60, optimizer=chainrule.optim.Adam(lr=0.01), metrics=["accuracy"], **QUIET
+        net,
+        X,
+        y,
+        loss=nn.CrossEntropyLoss(),
+        epochs=60,
+        optimizer=chainrule.optim.Adam(lr=0.01),
+        metrics=["accuracy"],
+        **QUIET,
     )
     assert history.executor == "tape"
     assert history["loss"][-1] < 0.5 * history["loss"][0]
@@ -74,7 +81,7 @@ def test_the_engine_runs_what_it_can(moons):
 
 
 def test_tape_and_engine_take_the_same_path(moons):
-    """Batch norm, dropout and a ragged last batch included: masks depend on (seed, step, layer, row, unit)."""
+    """Batch norm, dropout and a ragged last batch included: masks depend on seed, step, layer, row, unit."""
     X, y = moons
     nets = {}
     for executor in ("tape", "engine", "reference"):
@@ -157,7 +164,7 @@ def test_shared_layers_train(moons):
 
 
 def test_finite_differences_take_the_same_path(moons):
-    """Claim 8.1: backpropagation is not gradient descent; descent needs a gradient, from wherever it comes."""
+    """Claim 8.1: backpropagation is not gradient descent, which needs a gradient from wherever."""
     X, y = moons
     results = {}
     for executor in ("reference", "finite_differences"):
@@ -176,7 +183,10 @@ def test_finite_differences_take_the_same_path(moons):
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda self, x: x.sum() * self.w, r"module must give shape \(2, outputs\) for two rows of X; got \(1,\)"),
+        (
+            lambda self, x: x.sum() * self.w,
+            r"module must give shape \(2, outputs\) for two rows of X; got \(1,\)",
+        ),
         (lambda self, x: x.data, "forward must return a Tensor; got ndarray"),
     ],
 )

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import doctest
 import io
 import re
 import runpy
@@ -48,6 +49,17 @@ def test_the_figures_of_a_page_are_there(page):
     names = FIGURE.findall(page.read_text(encoding="utf-8"))
     assert names
     assert [name for name in names if not (page.parent / name).is_file()] == []
+
+
+def test_the_page_of_the_tape_says_what_happens():
+    """Its examples are written as a session in the interpreter."""
+    text = (DOCS / "tape.md").read_text(encoding="utf-8")
+    session = "\n".join("" if line.startswith("```") else line for line in text.splitlines())
+    test = doctest.DocTestParser().get_doctest(session, {}, "tape.md", "tape.md", 0)
+    told: list[str] = []
+    found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=told.append)
+    assert found.attempted > 15
+    assert found.failed == 0, "".join(told)
 
 
 def test_figures_are_drawn_from_the_engine_as_it_is(tmp_path, monkeypatch):

@@ -38,7 +38,9 @@ def test_a_name_that_is_not_there():
         from chainrule import nonsense  # noqa: F401
 
 
-@pytest.mark.parametrize("room", ["estimators", "explain", "train", "nn", "tape", "functions", "optim", "execution", "plan"])
+@pytest.mark.parametrize(
+    "room", ["estimators", "explain", "train", "nn", "tape", "functions", "optim", "execution", "plan"]
+)
 def test_every_name_of_a_room_resolves(room):
     module = importlib.import_module(f"chainrule.{room}")
     for name in module.__all__:

@@ -1,4 +1,4 @@
-"""The chapter's snippet (section 7): PyTorch's program, with its two import lines changed and nothing else."""
+"""The chapter's snippet (section 7): PyTorch's program with two import lines changed, nothing else."""
 
 import numpy as np
 import pytest
@@ -55,11 +55,14 @@ def test_both_take_the_same_path():
 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(32, 20)), rng.integers(0, 5, 32)
-    ours = nn.Sequential(nn.Linear(20, 16, dtype=np.float64, rng=1), nn.GELU(), nn.Linear(16, 5, dtype=np.float64, rng=2))
+    ours = nn.Sequential(
+        nn.Linear(20, 16, dtype=np.float64, rng=1), nn.GELU(), nn.Linear(16, 5, dtype=np.float64, rng=2)
+    )
     theirs = torch.nn.Sequential(torch.nn.Linear(20, 16), torch.nn.GELU(), torch.nn.Linear(16, 5)).double()
     theirs.load_state_dict({name: torch.tensor(array) for name, array in ours.state_dict().items()})
     pairs = [(ours, optim.Adam(ours.parameters(), lr=0.01), chainrule.tensor, nn.CrossEntropyLoss()),
-             (theirs, torch.optim.Adam(theirs.parameters(), lr=0.01), torch.tensor, torch.nn.CrossEntropyLoss())]  # fmt: skip
+             (theirs, torch.optim.Adam(theirs.parameters(), lr=0.01), torch.tensor,
+             torch.nn.CrossEntropyLoss())]  # fmt: skip
     for model, optimizer, tensor, criterion in pairs:
         for _ in range(30):
             optimizer.zero_grad()

@@ -68,7 +68,14 @@ _HOMES = {
 }
 
 # NumPy's types under PyTorch's names, as in ``tensor(values, dtype=chainrule.float64)``.
-_DTYPES = {"float32": "float32", "float64": "float64", "double": "float64", "int64": "int64", "long": "int64", "bool": "bool_"}
+_DTYPES = {
+    "float32": "float32",
+    "float64": "float64",
+    "double": "float64",
+    "int64": "int64",
+    "long": "int64",
+    "bool": "bool_",
+}
 
 __all__ = [
     "EarlyStopping",
@@ -130,13 +137,49 @@ __all__ = [
 
 if TYPE_CHECKING:
     from chainrule import functions, nn, optim, tape
+    from chainrule.engine import Predictor
+    from chainrule.estimators import (
+        MaximumMargin,
+        MLPClassifier,
+        MLPRegressor,
+        OneVsOneMLPClassifier,
+        Perceptron,
+        Separability,
+        cross_validate_many,
+        fit_estimators,
+        is_separable,
+        maximum_margin,
+        mistake_bound,
+    )
+    from chainrule.explain import derive, explain_step
+    from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
+    from chainrule.tape import (
+        Tensor,
+        arange,
+        as_tensor,
+        enable_grad,
+        eye,
+        from_numpy,
+        full,
+        grad,
+        gradcheck,
+        gradgradcheck,
+        hessian,
+        hvp,
+        is_grad_enabled,
+        jacobian,
+        jvp,
+        linspace,
+        no_grad,
+        ones,
+        ones_like,
+        tensor,
+        vjp,
+        zeros,
+        zeros_like,
+    )
     from chainrule.textbook import backprop
     from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
-    from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
-    from chainrule.engine import Predictor
-    from chainrule.estimators import MLPClassifier, MLPRegressor, MaximumMargin, OneVsOneMLPClassifier, Perceptron, Separability, cross_validate_many, fit_estimators, is_separable, maximum_margin, mistake_bound
-    from chainrule.explain import derive, explain_step
-    from chainrule.tape import Tensor, arange, as_tensor, enable_grad, eye, from_numpy, full, grad, gradcheck, gradgradcheck, hessian, hvp, is_grad_enabled, jacobian, jvp, linspace, no_grad, ones, ones_like, tensor, vjp, zeros, zeros_like
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 """An executor for any module: its own ``forward``, recorded on the tape at every step.
 
 What the engine cannot be told beforehand, a ``forward`` with branches and loops, shared layers, hooks, frozen
-parameters, trains here, through the same ``fit``. The update, the penalty and the report are the reference's; loss
-and gradient are the tape's.
+parameters, trains here, through the same ``fit``. The update, the penalty and the report are the
+reference's; loss and gradient are the tape's.
 """
 
 from typing import Any
@@ -152,7 +152,7 @@ class TapeExecutor(ReferenceExecutor):
         return np.concatenate(rows) if rows else np.empty((0, self.plan.n_outputs), self.dtype)
 
     def _array(self, X: Any) -> np.ndarray:
-        return X.toarray() if scipy.sparse.issparse(X) else np.asarray(X, dtype=self.dtype)  # type: ignore[no-any-return]
+        return X.toarray() if scipy.sparse.issparse(X) else np.asarray(X, dtype=self.dtype)
 
     def _backpropagate(
         self,

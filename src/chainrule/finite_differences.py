@@ -1,8 +1,8 @@
 """The gradient without backpropagation: two forward passes a parameter.
 
-Section 8.1's claim: backpropagation is not gradient descent. It is one way to come by a gradient, and descent on
-this one, which knows no chain rule at all, takes the same path. Its cost is O(P²) where the backward sweep's is
-O(P) (section 3).
+Section 8.1's claim: backpropagation is not gradient descent. It is one way to come by a gradient, and
+descent on this one, which knows no chain rule at all, takes the same path. Its cost is O(P²) where the
+backward sweep's is O(P) (section 3).
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ __all__ = ["FiniteDifferenceExecutor"]
 class FiniteDifferenceExecutor(ReferenceExecutor):
     """The reference with central differences in place of (4)-(7): (ℒ(w + e) − ℒ(w − e)) / 2e for every w.
 
-    The step e is the cube root of the precision, which balances rounding against the error of the quotient, about
-    e². In float64 that leaves nine or ten digits of the gradient.
+    The step e is the cube root of the precision, which balances rounding against the error of the quotient,
+    about e². In float64 that leaves nine or ten digits of the gradient.
 
     Examples
     --------

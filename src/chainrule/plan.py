@@ -297,7 +297,9 @@ def _check_lowerable(module: Module) -> None:
             raise NotImplementedError(f"{name} has forward hooks, which the engine cannot call")
         for key, parameter in one._parameters.items():
             if parameter is not None and not parameter.requires_grad:
-                raise NotImplementedError(f"{name}: {key} requires no gradient; the engine trains all parameters")
+                raise NotImplementedError(
+                    f"{name}: {key} requires no gradient; the engine trains all parameters"
+                )
 
 
 def flatten(arrays: Mapping[str, np.ndarray], slots: tuple[Slot, ...], dtype: Any) -> np.ndarray:

@@ -109,7 +109,9 @@ def test_every_layer_that_pytorch_has_is_in_the_table(torch):
     shared = {
         name
         for name in nn.__all__
-        if hasattr(torch.nn, name) and not name.endswith("Loss") and name not in ("Module", "Parameter", "Sequential")
+        if hasattr(torch.nn, name)
+        and not name.endswith("Loss")
+        and name not in ("Module", "Parameter", "Sequential")
     }
     assert shared == {name for name, _, _ in LAYERS}
 

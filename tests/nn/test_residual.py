@@ -22,7 +22,9 @@ def test_zero_body_is_the_identity(batch):
 def test_differing_widths_make_a_projection(batch):
     block = nn.Residual(nn.Linear(5, 3, rng=0), rng=1)
     assert repr(block.projection) == "Linear(in_features=5, out_features=3, bias=False)"
-    np.testing.assert_allclose(block(batch), batch @ block.projection.weight.data.T + block.body(batch), rtol=1e-6)
+    np.testing.assert_allclose(
+        block(batch), batch @ block.projection.weight.data.T + block.body(batch), rtol=1e-6
+    )
     assert list(block.state_dict()) == ["body.weight", "body.bias", "projection.weight"]
     assert (block.input_width(), block.output_width(5), block.multiply_adds()) == (5, 3, 30)
 

@@ -2,34 +2,19 @@
 
 import numpy as np
 
+from chainrule.tape import Parameter, Tensor
+
 N = 30
 
 
-class Leaf:
-    """What an optimizer uses of a Tensor."""
-
-    is_leaf = True
-    requires_grad = True
-
-    def __init__(self, data, dtype=None):
-        self.data = np.array(data, dtype)
-        self.grad = None
-        self._version = 0
-
-    def bump_version(self):
-        self._version += 1
-
-    def item(self):
-        return self.data.item()
-
-
-def leaf(data, dtype=None):
-    return Leaf(data, dtype)
+def leaf(data, dtype=np.float64):
+    """A parameter with these numbers, laid as they are."""
+    return Parameter(np.array(data, dtype))
 
 
 def give(parameter, gradient):
     """Set a parameter's gradient."""
-    parameter.grad = leaf(gradient, parameter.data.dtype)
+    parameter.grad = Tensor(np.array(gradient, parameter.data.dtype))
 
 
 def gradients(n_steps=50, seed=0):

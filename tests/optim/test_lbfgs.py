@@ -37,7 +37,7 @@ def closure_of(parameters, function, seen):
     return closure
 
 
-def minimised(function, x, n_calls=1, dtype=None, **options):
+def minimised(function, x, n_calls=1, dtype=np.float64, **options):
     """One parameter, after so many calls of ``step``."""
     w, seen = leaf(x, dtype), []
     optimizer = LBFGS([w], **options)

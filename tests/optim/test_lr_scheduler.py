@@ -232,7 +232,7 @@ def test_state_of_a_plateau_and_of_a_schedule():
         scheduler.step(measure)
     restored = lr_scheduler.ReduceLROnPlateau(optimizer)
     restored.load_state_dict(scheduler.state_dict())
-    restored.step(leaf(2.0).item())
+    restored.step(leaf(2.0))
     assert restored.get_last_lr() == [0.1]
     optimizer = sgd(1.0)
     adaptive = lr_scheduler.ScheduleLR(optimizer, Adaptive(patience=1), total_steps=10)

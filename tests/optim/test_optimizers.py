@@ -172,7 +172,7 @@ def test_a_step_at_rate_zero_changes_nothing(name):
 
 
 def test_step_calls_a_closure_first():
-    from chainrule.tape.mode import is_grad_enabled, no_grad
+    from chainrule.tape import is_grad_enabled, no_grad
 
     w = leaf([1.0])
     optimizer = SGD([w], lr=0.5)
@@ -214,8 +214,8 @@ def test_zero_grad():
     give(w, [2.0])
     gradient = w.grad
     optimizer.zero_grad(set_to_none=False)
-    assert w.grad is gradient
-    assert (gradient.data, gradient._version) == (0.0, 1)
+    assert w.grad.data is gradient.data
+    assert (gradient.data, w.grad._version) == (0.0, 1)
     assert none.grad is None
     optimizer.zero_grad()
     assert w.grad is None
@@ -263,12 +263,6 @@ def test_names():
         Adam([("weight", w), b])
 
 
-def not_a_leaf():
-    result = leaf([1.0])
-    result.is_leaf = False
-    return result
-
-
 SHARED = leaf([1.0])
 
 
@@ -277,7 +271,7 @@ SHARED = leaf([1.0])
     [
         (lambda: SGD(0.1), TypeError, r"iterable of Tensors, or None; got 0.1: write SGD\(lr=0.1\)"),
         (lambda: Adam(1), TypeError, r"write Adam\(lr=1\)"),
-        (lambda: SGD(leaf([1.0])), TypeError, "iterable of Tensors in an order, .*; got Leaf"),
+        (lambda: SGD(leaf([1.0])), TypeError, "iterable of Tensors in an order, .*; got Parameter"),
         (lambda: SGD({leaf([1.0])}), TypeError, "in an order, .*; got set"),
         (lambda: SGD([np.ones(2)]), TypeError, "changes Tensors; one of params is of type ndarray"),
         (lambda: SGD([("w", np.ones(2))]), TypeError, "of type ndarray"),
@@ -285,7 +279,7 @@ SHARED = leaf([1.0])
         (lambda: SGD([]), ValueError, "params is empty"),
         (lambda: SGD(iter(())), ValueError, "params is empty"),
         (lambda: SGD([{"lr": 0.1}]), ValueError, "must have 'params'; got 'lr'"),
-        (lambda: SGD([not_a_leaf()]), ValueError, "can't optimize a non-leaf Tensor"),
+        (lambda: SGD([2 * leaf([1.0])]), ValueError, "can't optimize a non-leaf Tensor"),
         (lambda: SGD([SHARED, SHARED]), ValueError, "a parameter appears more than once"),
         (lambda: SGD([{"params": [SHARED]}, {"params": SHARED}]), ValueError, "appears more than once"),
         (lambda: SGD([{"params": [leaf([1.0])], "momentum": -1}]), ValueError, "momentum must lie"),

@@ -476,7 +476,11 @@ def test_clipping_bounds_the_step(blobs):
         ({"early_stopping": -1}, ValueError, "patience must be at least 1"),
         ({"optimizer": "adem"}, ValueError, "optimizer.*adem"),
         ({"schedule": "cosin"}, ValueError, "schedule.*cosin"),
-        ({"executor": "gpu"}, ValueError, "executor must be one of auto, engine, tape, reference, finite_differences; got 'gpu'"),
+        (
+            {"executor": "gpu"},
+            ValueError,
+            "executor must be one of auto, engine, tape, reference, finite_differences; got 'gpu'",
+        ),
         ({"n_jobs": 0}, ValueError, "n_jobs must not be 0"),
         ({"loss": "hinge"}, ValueError, "loss.*hinge"),
         ({"loss": 3}, TypeError, "loss must be a name or a loss module"),

@@ -133,5 +133,8 @@ def test_threads_are_counted_as_scikit_learn_counts_them(trainer):
     assert threads(-1000) == 1
     with pytest.raises(ValueError, match="n_jobs must not be 0: give a number of threads"):
         threads(0)
-    with pytest.raises(ValueError, match="executor must be one of auto, engine, tape, reference, finite_differences; got 'cuda'"):
+    with pytest.raises(
+        ValueError,
+        match="executor must be one of auto, engine, tape, reference, finite_differences; got 'cuda'",
+    ):
         make_executor("cuda", plan, *vectors)

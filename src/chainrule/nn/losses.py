@@ -70,7 +70,9 @@ class LossModule(Module):
         z = as_tensor(z)
         if isinstance(y, Tensor):
             if y.requires_grad:
-                raise RuntimeError("y requires grad, but a loss has no derivative with respect to its targets")
+                raise RuntimeError(
+                    "y requires grad, but a loss has no derivative with respect to its targets"
+                )
             y = y.data
         if z.ndim != 2 or 0 in z.shape:
             raise ValueError(f"z must have shape (n, outputs), neither of them 0; got {z.shape}")

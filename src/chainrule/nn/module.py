@@ -1,7 +1,8 @@
 """The base of every layer: named parameters, buffers and children, as in PyTorch.
 
 Parameters are tensors on the tape that require a gradient, buffers plain NumPy arrays. They live in three
-dictionaries of the module, ``_parameters``, ``_buffers`` and ``_modules``, and are read and set as attributes.
+dictionaries of the module, ``_parameters``, ``_buffers`` and ``_modules``, and are read and set as
+attributes.
 """
 
 import copy
@@ -44,9 +45,9 @@ def dotted(path: str, name: str) -> str:
 class Module:
     r"""Base class of all layers.
 
-    A subclass calls ``super().__init__()``, sets its ``Parameter``\ s and child modules as attributes, and defines
-    ``forward`` on tensors, in NumPy's or PyTorch's terms. Such a module trains on the tape. One that also defines
-    ``lower``, ``input_width`` and ``output_width`` can be run by the compiled engine.
+    A subclass calls ``super().__init__()``, sets its ``Parameter``\ s and child modules as attributes, and
+    defines ``forward`` on tensors, in NumPy's or PyTorch's terms. Such a module trains on the tape. One that
+    also defines ``lower``, ``input_width`` and ``output_width`` can be run by the compiled engine.
 
     Attributes
     ----------
@@ -109,7 +110,8 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable) -> RemovableHook:
-        """Call ``hook(module, inputs, output)`` after every forward pass; what it returns replaces the output.
+        """Call ``hook(module, inputs, output)`` after every forward pass; what it returns replaces the
+        output.
 
         Examples
         --------

@@ -98,7 +98,7 @@ class BatchNorm1d(Module):
         if self.training:
             if len(x) < 2 and not executing():
                 raise ValueError(f"{self!r}: x must have at least 2 rows while training; got {len(x)}")
-            mean, variance = x.mean(axis=0), np.var(x, axis=0)  # type: ignore[call-overload]
+            mean, variance = x.mean(axis=0), np.var(x, axis=0)
             self._track(mean.data, variance.data, len(x))
         else:
             mean, variance = self.running_mean, self.running_var
@@ -201,7 +201,7 @@ class LayerNorm(Module):
         """(n, columns) to the same shape."""
         check_columns(self, x, self.input_width())
         mean = x.mean(axis=1, keepdims=True)
-        variance = np.var(x, axis=1, keepdims=True)  # type: ignore[call-overload]
+        variance = np.var(x, axis=1, keepdims=True)
         y: Tensor = (x - mean) / np.sqrt(variance + self.eps)
         if self.weight is not None:
             y = y * self.weight

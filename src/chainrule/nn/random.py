@@ -13,7 +13,16 @@ from numpy.typing import DTypeLike
 
 from chainrule.tape import Tensor
 
-__all__ = ["as_generator", "executing", "executing_with", "manual_seed", "rand", "randint", "randn", "randperm"]
+__all__ = [
+    "as_generator",
+    "executing",
+    "executing_with",
+    "manual_seed",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+]
 
 _default = np.random.default_rng()
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.tape import Tensor
+
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 # Keeps the factor finite where all gradients are zero.
@@ -13,8 +15,11 @@ _TINY = 1e-6
 
 
 def clip_grad_norm_(
-    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> Any:
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
     """Scale all gradients by one factor, in place, so that their common norm is at most ``max_norm``.
 
     g ← min(1, c / (‖g‖ + 10⁻⁶)) g, where ‖g‖ is the norm of all gradients as one vector.
@@ -67,10 +72,10 @@ def clip_grad_norm_(
         with np.errstate(invalid="ignore"):
             gradient.data[...] *= gradient.data.dtype.type(factor)
         gradient.bump_version()
-    return _tensor(norm)
+    return Tensor(norm)
 
 
-def clip_grad_value_(parameters: Any, clip_value: float) -> None:
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Bring every entry of the gradients into [−clip_value, clip_value], in place.
 
     Parameters
@@ -95,9 +100,9 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
         gradient.bump_version()
 
 
-def _gradients(parameters: Any) -> list[Any]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that there are."""
-    tensors: Iterable[Any] = [parameters] if hasattr(parameters, "bump_version") else parameters
+    tensors = [parameters] if isinstance(parameters, Tensor) else parameters
     return [tensor.grad for tensor in tensors if tensor.grad is not None]
 
 
@@ -107,9 +112,3 @@ def _common_norm(arrays: list[np.ndarray], order: float) -> Any:
         return np.float32(0.0)
     norms = np.array([np.linalg.norm(array.ravel(), order) for array in arrays])
     return np.linalg.norm(norms, order) if math.isfinite(order) else norms.max()
-
-
-def _tensor(number: Any) -> Any:
-    from chainrule.tape import Tensor
-
-    return Tensor(np.asarray(number))

@@ -19,7 +19,7 @@ With parameters, in a training loop of one's own, as in PyTorch:
 ...     (w * w).sum().backward()
 ...     optimizer.step()
 >>> w
-tensor([0.5000], requires_grad=True)
+tensor([0.5], requires_grad=True)
 """
 
 from chainrule.nn.utils import clip_grad_norm_, clip_grad_value_

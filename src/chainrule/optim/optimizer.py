@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.optim._checks import EXECUTION_OPTIONS
-from chainrule.tape.mode import enable_grad
+from chainrule.tape import Tensor, enable_grad
 
 __all__ = ["Optimizer"]
 
@@ -129,11 +129,7 @@ class Optimizer(ABC):
         """
         for group in self._bound_groups():
             for tensor in group["params"]:
-                if set_to_none:
-                    tensor.grad = None
-                elif tensor.grad is not None:
-                    tensor.grad.data[...] = 0
-                    tensor.grad.bump_version()
+                tensor.zero_grad(set_to_none)
 
     # -- steps -------------------------------------------------------------------------------------
 
@@ -238,18 +234,13 @@ class Optimizer(ABC):
         return "\n".join([f"{type(self).__name__} (", *lines, ")"])
 
 
-def is_tensor(value: Any) -> bool:
-    """Whether it is a Tensor."""
-    return hasattr(value, "bump_version")
-
-
 def _iterable(params: Any, name: str) -> Iterable[Any]:
     """What can be gone through in an order."""
     if isinstance(params, int | float | np.number):
         raise TypeError(
             f"params must be an iterable of Tensors, or None; got {params!r}: write {name}(lr={params!r})"
         )
-    if is_tensor(params) or isinstance(params, str | set | frozenset) or not isinstance(params, Iterable):
+    if isinstance(params, Tensor | str | set | frozenset) or not isinstance(params, Iterable):
         raise TypeError(
             "params must be an iterable of Tensors in an order, of (name, Tensor) pairs or of dicts; "
             f"got {type(params).__name__}"
@@ -259,13 +250,13 @@ def _iterable(params: Any, name: str) -> Iterable[Any]:
 
 def _names_and_tensors(params: Any, optimizer: str) -> tuple[list[str] | None, list[Any]]:
     """The tensors of a group, and their names where they have any."""
-    members = [params] if is_tensor(params) else list(_iterable(params, optimizer))
+    members = [params] if isinstance(params, Tensor) else list(_iterable(params, optimizer))
     named = [isinstance(member, tuple) for member in members]
     tensors = [member[1] if isinstance(member, tuple) else member for member in members]
     if any(named) and not all(named):
         raise ValueError("params must have names for all of its parameters, or for none")
     for tensor in tensors:
-        if not is_tensor(tensor):
+        if not isinstance(tensor, Tensor):
             raise TypeError(f"an optimizer changes Tensors; one of params is of type {type(tensor).__name__}")
     return ([member[0] for member in members] if named and all(named) else None), tensors
 

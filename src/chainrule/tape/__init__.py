@@ -27,12 +27,14 @@ from chainrule.tape.creation import (
     zeros_like,
 )
 from chainrule.tape.differentiate import grad, hessian, hvp, jacobian, jvp, vjp
+from chainrule.tape.gradcheck import GradcheckError, finite_differences, gradcheck, gradgradcheck
 from chainrule.tape.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from chainrule.tape.primitive import PRIMITIVES, Primitive
 from chainrule.tape.tensor import Parameter, Tensor
 
 __all__ = [
     "PRIMITIVES",
+    "GradcheckError",
     "Parameter",
     "Primitive",
     "Tensor",
@@ -40,9 +42,12 @@ __all__ = [
     "as_tensor",
     "enable_grad",
     "eye",
+    "finite_differences",
     "from_numpy",
     "full",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "hessian",
     "hvp",
     "is_grad_enabled",

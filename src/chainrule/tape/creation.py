@@ -7,8 +7,8 @@ from numpy.typing import DTypeLike
 
 from chainrule.tape.tensor import Tensor, as_dtype
 
-__all__ = ["arange", "as_tensor", "eye", "from_numpy", "full", "linspace", "ones", "ones_like", "tensor", "zeros",
-           "zeros_like"]  # fmt: skip
+__all__ = ["arange", "as_tensor", "eye", "from_numpy", "full", "linspace", "ones", "ones_like", "tensor",
+           "zeros", "zeros_like"]  # fmt: skip
 
 
 def tensor(values: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
@@ -44,7 +44,7 @@ def _plain(values: Any) -> Any:
 def as_tensor(values: Any, dtype: DTypeLike | None = None) -> Tensor:
     """A tensor of the same memory where that is possible."""
     if isinstance(values, Tensor):
-        return values if dtype is None else values.to(dtype)  # type: ignore[no-any-return]
+        return values if dtype is None else values.to(dtype)
     if isinstance(values, np.ndarray):
         return Tensor(values if dtype is None else values.astype(as_dtype(dtype), copy=False))
     return tensor(values, dtype)
@@ -69,9 +69,7 @@ def ones(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False
     return Tensor(np.ones(_shape(shape), as_dtype(dtype)), requires_grad)
 
 
-def full(
-    shape: tuple, fill_value: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False
-) -> Tensor:
+def full(shape: tuple, fill_value: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
     """One value everywhere."""
     return Tensor(np.full(shape, fill_value, as_dtype(dtype)), requires_grad)
 

@@ -1,4 +1,4 @@
-"""Derivatives as functions: ``grad``, products with Jacobians and Hessians, and whole ones for small inputs."""
+"""Derivatives as functions: ``grad``, products with Jacobians and Hessians, and whole ones."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,7 +95,7 @@ def _listed(name: str, tensors: Any) -> list[Tensor]:
 
 
 def _fresh(inputs: Any) -> list[Tensor]:
-    """Leaves, or views on the graph of what came from tensors that require a gradient, to differentiate by."""
+    """What to differentiate by: leaves, or new names of tensors that require a gradient."""
     many = [inputs] if isinstance(inputs, Tensor | np.ndarray) else list(inputs)
     made = []
     for one in many:
@@ -120,8 +120,7 @@ def _values(function: Callable, inputs: list[Tensor]) -> Tensor:
 def _like(gradients: Sequence[Tensor | None], inputs: list[Tensor]) -> list[Tensor]:
     """Zeros where the output does not depend on an input."""
     return [
-        Tensor(np.zeros(x.shape, x.dtype)) if g is None else g
-        for g, x in zip(gradients, inputs, strict=True)
+        Tensor(np.zeros(x.shape, x.dtype)) if g is None else g for g, x in zip(gradients, inputs, strict=True)
     ]
 
 
@@ -163,7 +162,9 @@ def jvp(function: Callable, inputs: Any, v: Any, create_graph: bool = False) -> 
     fresh = _fresh(inputs)
     directions = [v] if isinstance(inputs, Tensor | np.ndarray) else list(v)
     if len(directions) != len(fresh):
-        raise ValueError(f"v must have a direction for each of the {len(fresh)} inputs; got {len(directions)}")
+        raise ValueError(
+            f"v must have a direction for each of the {len(fresh)} inputs; got {len(directions)}"
+        )
     output = _values(function, fresh)
     with mode.enable_grad():
         u = Tensor(np.zeros(output.shape, output.dtype), requires_grad=True)
@@ -171,7 +172,9 @@ def jvp(function: Callable, inputs: Any, v: Any, create_graph: bool = False) -> 
     used = [(g, d) for g, d in zip(pulled, directions, strict=True) if g.requires_grad]
     if not used:
         return output.detach(), Tensor(np.zeros(output.shape, output.dtype))
-    (result,) = grad([g for g, _ in used], u, [d for _, d in used], create_graph=create_graph, allow_unused=True)
+    (result,) = grad(
+        [g for g, _ in used], u, [d for _, d in used], create_graph=create_graph, allow_unused=True
+    )
     result = Tensor(np.zeros(output.shape, output.dtype)) if result is None else result
     return (output if create_graph else output.detach()), result
 
@@ -194,7 +197,7 @@ def jacobian(function: Callable, inputs: Any, create_graph: bool = False) -> Any
         for row, one in zip(rows, pulled, strict=True):
             row.append(one)
     results = [
-        np.stack(row).reshape(output.shape + x.shape)  # type: ignore[call-overload]
+        np.stack(row).reshape(output.shape + x.shape)
         if row else Tensor(np.zeros(output.shape + x.shape, x.dtype))
         for row, x in zip(rows, fresh, strict=True)
     ]  # fmt: skip

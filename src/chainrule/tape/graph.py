@@ -1,8 +1,9 @@
 """The tape itself: what a recorded operation keeps, and the walk back over it.
 
-Every operation on a tensor that requires a gradient makes a ``Node``. Nodes are numbered as they are made, so that
-a node's inputs always have smaller numbers than the node: taking the pending node with the largest number, again
-and again, is a reverse topological order. No recursion, and no counting of who still waits for whom.
+Every operation on a tensor that requires a gradient makes a ``Node``. Nodes are numbered as they are made,
+so that a node's inputs always have smaller numbers than the node: taking the pending node with the largest
+number, again and again, is a reverse topological order. No recursion, and no counting of who still waits for
+whom.
 
 A node maps the gradient with respect to its output (the cotangent) to that of each input: a vector-Jacobian
 product. No Jacobian matrix is ever formed (section 3).
@@ -11,7 +12,8 @@ product. No Jacobian matrix is ever formed (section 3).
 import heapq
 import itertools
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +26,7 @@ _numbers = itertools.count()
 
 
 class Known:
-    """Stands for an input that was not kept: a vector-Jacobian product may ask for its shape and dtype only."""
+    """Stands for an input that was not kept: of it only shape and dtype may be asked."""
 
     __slots__ = ("dtype", "shape")
 
@@ -96,9 +98,10 @@ class Node:
         return f"<{self.name}>"
 
     def free(self) -> None:
-        """Let go of what was kept for the backward pass."""
-        self.saved = None
-        self.out = None
+        """Let go of what was kept for the backward pass; a node that keeps no values can be walked again."""
+        if type(self.out) is Saved or any(type(item) is Saved for item in self.saved or ()):
+            self.saved = None
+            self.out = None
 
     def gradients(self, gradient: Any, create_graph: bool, wanted: "set[int] | None") -> Iterable[tuple]:
         """The edge and the gradient of each input that wants one."""
@@ -187,6 +190,8 @@ class _Pending:
         self.heap: list[tuple[int, Node]] = []
         self.nodes: dict[Node, Any] = {}
         self.leaves: dict[int, list] = {}
+        self.hooked = False
+        self._awaited: Counter[int] | None = None
         self._own: set[int] = set()
 
     def add(self, edge: Any, gradient: Any) -> None:
@@ -200,6 +205,8 @@ class _Pending:
         entry = self.leaves.get(id(edge))
         if entry is None:
             self.leaves[id(edge)] = [edge, gradient]
+            if edge._hooks:
+                self.hooked = True
         else:
             entry[1] = self._sum(id(edge), entry[1], gradient)
 
@@ -214,6 +221,21 @@ class _Pending:
         node = heapq.heappop(self.heap)[1]
         self._own.discard(id(node))
         return node, self.nodes.pop(node)
+
+    def completed_by(self, node: Node, wanted: set[int] | None) -> Iterator[list]:
+        """Leaves with hooks, and their gradients, to which ``node``, just walked, was the last to lead.
+
+        Hooks are called as soon as the gradient is complete. Only for their sake are the edges that lead to
+        leaves counted, when the first leaf with hooks is met.
+        """
+        if self._awaited is None:
+            below = _reachable((pending for _, pending in self.heap), wanted)
+            self._awaited = Counter(id(edge) for one in below for edge in one.edges)
+        else:
+            self._awaited.subtract(id(edge) for edge in node.edges)
+        for edge in node.edges:
+            if id(edge) in self.leaves and edge._hooks and not self._awaited[id(edge)]:
+                yield self.leaves.pop(id(edge))
 
 
 def walk_back(
@@ -251,7 +273,7 @@ def walk_back(
         while pending.heap:
             node, gradient = pending.pop()
             gradient = _through_hooks(node.hooks, gradient)
-            if node.retained is not None and inputs is None:
+            if node.retained is not None:
                 _fill_retained(node, gradient)
             if id(node) in targets:
                 found[id(node)] = gradient
@@ -262,13 +284,19 @@ def walk_back(
                 pending.add(edge, below)
             if not keep:
                 node.free()
-        for key, (leaf, gradient) in pending.leaves.items():
-            gradient = _through_hooks(leaf._hooks, gradient)
-            if inputs is None:
-                leaf._accumulate(gradient)
-            else:
-                found[key] = gradient
+            if pending.hooked:
+                for leaf, gradient in pending.completed_by(node, wanted):
+                    found[id(leaf)] = _arrived(leaf, gradient, accumulate=inputs is None)
+        for leaf, gradient in pending.leaves.values():
+            found[id(leaf)] = _arrived(leaf, gradient, accumulate=inputs is None)
     return [found.get(id(edge)) for edge in inputs or ()]
+
+
+def _arrived(leaf: Any, gradient: Any, accumulate: bool) -> Any:
+    gradient = _through_hooks(leaf._hooks, gradient)
+    if accumulate:
+        leaf._accumulate(gradient)
+    return gradient
 
 
 def _through_hooks(hooks: dict | None, gradient: Any) -> Any:
@@ -293,19 +321,23 @@ def _fill_retained(node: Node, gradient: Any) -> None:
 
 def _leading_to(targets: Sequence[Any], roots: Iterable[Any]) -> set[int]:
     """Which nodes and leaves lie on a way from the roots to a target, by their ids."""
-    goals = {id(target) for target in targets}
-    nodes: dict[int, Node] = {}
-    stack = [edge for edge in roots if isinstance(edge, Node)]
-    while stack:
-        node = stack.pop()
-        if id(node) not in nodes:
-            nodes[id(node)] = node
-            stack.extend(edge for edge in node.edges if isinstance(edge, Node))
-    leading = set(goals)
-    for node in sorted(nodes.values(), key=lambda node: node.number):
+    leading = {id(target) for target in targets}
+    for node in sorted(_reachable(roots), key=lambda node: node.number):
         if any(edge is not None and id(edge) in leading for edge in node.edges):
             leading.add(id(node))
     return leading
+
+
+def _reachable(roots: Iterable[Any], wanted: set[int] | None = None) -> set[Node]:
+    """All nodes on the way back from the roots, or those of them that are wanted."""
+    nodes: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and node not in nodes and (wanted is None or id(node) in wanted):
+            nodes.add(node)
+            stack.extend(node.edges)
+    return nodes
 
 
 # At the end: tensors are made of nodes, and nodes of tensors.

@@ -1,7 +1,8 @@
 """The methods of a tensor: PyTorch's and NumPy's names for entries of the table.
 
-Axes may be said as ``axis=`` or ``dim=``, and ``keepdims=`` or ``keepdim=``. Where the two libraries disagree a
-method is PyTorch's and the NumPy function NumPy's: ``t.var()`` divides by n - 1, ``numpy.var(t)`` by n.
+Axes may be said as ``axis=`` or ``dim=``, and ``keepdims=`` or ``keepdim=``. Where the two libraries
+disagree a method is PyTorch's and the NumPy function NumPy's: ``t.var()`` divides by n - 1, ``numpy.var(t)``
+by n.
 """
 
 from typing import Any, NamedTuple
@@ -95,7 +96,8 @@ class Methods:
         _in_place(PRIMITIVES[name]) for name in ("add", "subtract", "multiply", "divide", "power")
     )
     exp_, log_, sqrt_, neg_, tanh_, sigmoid_, abs_ = (
-        _in_place(PRIMITIVES[name]) for name in ("exp", "log", "sqrt", "negative", "tanh", "expit", "absolute")
+        _in_place(PRIMITIVES[name])
+        for name in ("exp", "log", "sqrt", "negative", "tanh", "expit", "absolute")
     )
 
     # -- reductions --------------------------------------------------------------------------------
@@ -276,9 +278,7 @@ class Methods:
     def unbind(self, dim: int = 0) -> tuple:
         """The slices along an axis."""
         before = (slice(None),) * (dim % self.data.ndim)
-        return tuple(
-            shapes.getitem(self, index=(*before, index)) for index in range(self.data.shape[dim])
-        )
+        return tuple(shapes.getitem(self, index=(*before, index)) for index in range(self.data.shape[dim]))
 
     # -- products and choices ------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ class Methods:
         """x^exponent, entry by entry."""
         return elementwise.power(self, exponent)
 
-    def clamp(self, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+    def clamp(self, min: Any = None, max: Any = None) -> Any:
         """min(max(x, low), high), entry by entry."""
         return elementwise.clip(self, min, max)
 

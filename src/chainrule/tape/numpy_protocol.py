@@ -3,6 +3,7 @@
 What NumPy would do to the bare array, dropping the tape without a word, never happens.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ __all__ = ["NumpyProtocol"]
 UFUNCS = {entry.forward: entry for entry in PRIMITIVES.values() if isinstance(entry.forward, np.ufunc)}
 
 # numpy.sum(x, axis, keepdims=...): reductions by their NumPy names.
-_REDUCTIONS = {
+_REDUCTIONS: dict[Any, Any] = {
     np.sum: reductions.sum_of, np.mean: reductions.mean, np.prod: reductions.prod,
     np.max: reductions.maximum_of, np.min: reductions.minimum_of, np.amax: reductions.maximum_of,
     np.amin: reductions.minimum_of,
@@ -171,7 +172,7 @@ def _split(x: Any, parts: Any, axis: int = 0) -> list:
         parts = [size // parts * number for number in range(1, parts)]
     ends = [0, *parts, size]
     before = (slice(None),) * (axis % x.ndim)
-    return [x[(*before, slice(a, b))] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(ends)]
 
 
 @_implements(np.take_along_axis)
@@ -237,8 +238,7 @@ def _cumsum(x: Any, axis: int | None = None) -> Any:
 
 @_implements(np.sort)
 def _sort(x: Any, axis: int = -1) -> Any:
-    values = x.data if isinstance(x, NumpyProtocol) else x
-    return shapes.take_along(x, index=np.argsort(values, axis=axis), axis=axis)
+    return shapes.take_along(x, index=np.argsort(x.data, axis=axis), axis=axis)
 
 
 @_implements(np.dot)
@@ -261,7 +261,7 @@ FUNCTIONS[np.einsum] = products.einsum
 
 
 @_implements(np.linalg.norm)
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     matrix = x.ndim == 2 and axis is None
     if ord not in (None, "fro") and (matrix or isinstance(axis, tuple)):
         raise TypeError(f"numpy.linalg.norm of a tensor: ord={ord!r} of a matrix is not recorded")
@@ -282,7 +282,7 @@ def _unwrapped(value: Any) -> Any:
 
 def _requires_grad(value: Any) -> bool:
     if isinstance(value, NumpyProtocol):
-        return value.requires_grad  # type: ignore[attr-defined, no-any-return]
+        return value.requires_grad  # type: ignore[attr-defined]
     return isinstance(value, tuple | list) and any(_requires_grad(item) for item in value)
 
 
@@ -331,7 +331,7 @@ class NumpyProtocol:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """The array, where no gradient is lost by it."""
         array = self.numpy()  # type: ignore[attr-defined]
-        return np.array(array, dtype=dtype, copy=copy)  # type: ignore[no-any-return]
+        return np.array(array, dtype=dtype, copy=copy)
 
 
 def _into(out: Any, entry: Any, inputs: tuple) -> Any:
@@ -339,7 +339,7 @@ def _into(out: Any, entry: Any, inputs: tuple) -> Any:
     if isinstance(out, NumpyProtocol):
         if not inputs or inputs[0] is not out:
             raise TypeError(f"out= must be the first input for numpy.{entry.name} of tensors")
-        return out._in_place(entry, inputs[1:])  # type: ignore[attr-defined]
+        return out._in_place(entry, inputs[1:])
     if _requires_grad(inputs):
         raise TypeError(f"numpy.{entry.name} of a tensor that requires grad cannot write into an array")
     return entry.forward(*_unwrapped(inputs), out=out)

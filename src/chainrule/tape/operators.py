@@ -15,7 +15,7 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(item) for item in index)
     if isinstance(index, Operators):
-        return index.data  # type: ignore[attr-defined]
+        return index.data
     return np.asarray(index) if isinstance(index, list) else index
 
 
@@ -53,8 +53,6 @@ def _alone(entry: Any) -> Any:
 
     operator.__doc__ = entry.formula
     return operator
-
-
 
 
 class Operators:

@@ -1,10 +1,10 @@
 """A primitive: one operation that the tape can record, with the way back.
 
-A vector-Jacobian product is written in NumPy and called as ``vjp(g, out, *inputs, **options)``: g is the gradient
-with respect to the output. An argument whose name begins with ``_`` is not kept for the backward pass; only its
-shape and dtype are known then. That is the whole declaration of what an operation saves, and so of what must not
-be changed in place. Called with arrays a vector-Jacobian product computes; called with tensors it is recorded in
-its turn, which is where higher derivatives come from.
+A vector-Jacobian product is written in NumPy and called as ``vjp(g, out, *inputs, **options)``: g is the
+gradient with respect to the output. An argument whose name begins with ``_`` is not kept for the backward
+pass; only its shape and dtype are known then. That is the whole declaration of what an operation saves, and
+so of what must not be changed in place. Called with arrays a vector-Jacobian product computes; called with
+tensors it is recorded in its turn, which is where higher derivatives come from.
 """
 
 import inspect
@@ -30,14 +30,19 @@ class Primitive:
     forward : callable
         ``forward(*arrays, **options)``: the output, an array.
     vjps : tuple of (callable or None)
-        For each input the vector-Jacobian product; None where there is no derivative. An operation without any
-        (a comparison) gives results that require no gradient.
+        For each input the vector-Jacobian product; None where there is no derivative. An operation without
+        any (a comparison) gives results that require no gradient.
     is_view : bool
         Whether the output shares the input's memory; ``forward`` then also says which part it is.
     """
 
     def __init__(
-        self, name: str, forward: Callable, vjps: tuple[Callable | None, ...], formula: str, is_view: bool = False
+        self,
+        name: str,
+        forward: Callable,
+        vjps: tuple[Callable | None, ...],
+        formula: str,
+        is_view: bool = False,
     ) -> None:
         self.name = name
         self.forward = forward
@@ -71,13 +76,13 @@ def _needs(vjp: Callable | None, n_inputs: int) -> tuple[bool, tuple[bool, ...]]
     """Whether a vector-Jacobian product reads the output, and which of the inputs."""
     if vjp is None:
         return False, ()
-    names = [
-        name
-        for name, parameter in inspect.signature(vjp).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty
-    ]
-    reads = [not name.startswith("_") for name in names[1:]]
-    return reads[0], tuple(reads[1 : 1 + n_inputs])
+    reads: list[bool] = []
+    for name, parameter in inspect.signature(vjp).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
+            reads.append(not name.startswith("_"))
+        elif parameter.kind is parameter.VAR_POSITIONAL:  # *inputs: all that are left
+            reads += [not name.startswith("_")] * n_inputs
+    return reads[1], tuple(reads[2 : 2 + n_inputs])
 
 
 def history(x: Any) -> Any:
@@ -92,15 +97,16 @@ def history(x: Any) -> Any:
 
 def record(entry: Primitive, inputs: tuple, options: dict) -> Any:
     """The result of a primitive as a tensor, with a node that remembers how it came about."""
-    Tensor = tensors.Tensor
+    Tensor: Any = tensors.Tensor
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     out = entry.forward(*arrays, **options)
     if type(out) is not np.ndarray:
         out = np.asarray(out)
-    result = Tensor._bare(out)
+    result: Any = Tensor._bare(out)
     is_view = entry.is_view and np.may_share_memory(out, arrays[0])
     if is_view:
         result._share_memory(inputs[0], lambda array: entry(array, **options))
+        result._recorded = mode.state.recording
     if mode.state.recording and entry.vjps and out.dtype.kind == "f":
         edges = tuple([history(x) if isinstance(x, Tensor) else None for x in inputs])
         if edges.count(None) != len(edges):
@@ -120,7 +126,7 @@ def make_node(entry: Primitive, edges: tuple, inputs: tuple, arrays: list, out: 
             keeps_out |= needs[0]
             for index, read in enumerate(needs[1]):
                 keeps[index] |= read
-    saved = []
+    saved: list[Any] = []
     for x, array, keep in zip(inputs, arrays, keeps, strict=True):
         if isinstance(x, Tensor):
             if keep:
@@ -135,4 +141,4 @@ def make_node(entry: Primitive, edges: tuple, inputs: tuple, arrays: list, out: 
 
 
 # At the end: tensors are made by primitives, and primitives take tensors.
-from chainrule.tape import tensor as tensors  # noqa: E402
+from chainrule.tape import tensor as tensors  # type: ignore[no-redef]  # noqa: E402

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from chainrule.tape import mode
-from chainrule.tape.graph import Node, walk_back
+from chainrule.tape.graph import Node, Saved, walk_back
 from chainrule.tape.methods import Methods
 from chainrule.tape.numpy_protocol import NumpyProtocol
 from chainrule.tape.operators import Operators
@@ -74,8 +74,10 @@ class Tensor(Operators, Methods, NumpyProtocol):
     [-0.3252, -0.5225, 0.1228, 0.1228]
     """
 
-    __slots__ = ("__weakref__", "_base", "_changes", "_counter", "_hooks", "_node", "_requires", "_seen", "_view",
-                 "data", "grad")  # fmt: skip
+    __slots__ = (
+        "__weakref__", "_base", "_changes", "_counter", "_hooks", "_node", "_recorded", "_requires", "_seen", "_view",
+        "data", "grad",
+    )  # fmt: skip
 
     __array_priority__: ClassVar[float] = 1000.0
 
@@ -116,7 +118,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
         return made
 
     def _share_memory(self, source: "Tensor", view: Callable) -> None:
-        """Note that this is a view of ``source``: it shares the counter of changes, and the base's history."""
+        """Note that this is a view of ``source``: it shares the counter of changes and the base."""
         self._counter = source._counter
         if source._base is None:
             self._base, self._view = source, view
@@ -132,7 +134,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
         assert base is not None
         edge = history(base)
         if edge is not None:
-            self._node = make_node(part_of, (edge,), (base,), [base.data], self, {"view": self._view})
+            self._set_history(make_node(part_of, (edge,), (base,), [base.data], self, {"view": self._view}))
         self._seen = base._changes
 
     # -- what it is --------------------------------------------------------------------------------
@@ -227,8 +229,8 @@ class Tensor(Operators, Methods, NumpyProtocol):
         Raises
         ------
         RuntimeError
-            If it requires no gradient; has several entries and no ``gradient`` is given; the graph was freed by
-            an earlier pass; or a value that is needed was changed in place.
+            If it requires no gradient; has several entries and no ``gradient`` is given; the graph was freed
+            by an earlier pass; or a value that is needed was changed in place.
         """
         edge = _edge_of_output(self)
         start = _start(self, gradient, create_graph)
@@ -237,8 +239,8 @@ class Tensor(Operators, Methods, NumpyProtocol):
 
     def _accumulate(self, gradient: Any) -> None:
         """Add to ``grad``: in place where nothing is recorded, as a new tensor where it is."""
-        if isinstance(gradient, Tensor):
-            self.grad = gradient if self.grad is None else self.grad + gradient
+        if isinstance(gradient, Tensor):  # which may be another's gradient too, so a copy
+            self.grad = gradient.clone() if self.grad is None else self.grad + gradient
         elif self.grad is None:
             # It may be a view, or the array of another tensor's gradient.
             self.grad = Tensor._bare(_own(gradient))
@@ -321,34 +323,45 @@ class Tensor(Operators, Methods, NumpyProtocol):
         options = options or {}
         recording = mode.state.recording
         edge = history(self)
-        base = self._base
-        if recording and edge is not None:
-            if edge is self:
-                raise RuntimeError(
-                    f"a leaf that requires grad is changed in place by {entry.name}: its gradient could not be "
-                    "told from that of the value before; do it within no_grad(), or on a copy"
-                )
-            if base is not None and history(base) is base:
-                raise RuntimeError(
-                    f"a view of a leaf that requires grad is changed in place by {entry.name}; "
-                    "do it within no_grad(), or on a copy"
-                )
+        if recording:
+            self._check_history(entry, edge)
         inputs = (self, *others)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         edges = (edge, *[history(x) if isinstance(x, Tensor) else None for x in others])
         records = recording and edges.count(None) != len(edges)
-        if records and any(needs[1][:1] == (True,) for needs in entry.needs):
+        if not records:
+            self._write(entry, arrays, options, write)
+            return self
+        if any(e is not None and needs[1][:1] == (True,) for e, needs in zip(edges, entry.needs, strict=False)):
             arrays[0] = self.data.copy()  # what the backward pass reads is the value before
             inputs = (Tensor._bare(arrays[0]), *others)
+        # Made before the change, so that a part of this tensor among the others is noticed to have changed.
+        node = make_node(entry, edges, inputs, arrays, self, options)
         self._write(entry, arrays, options, write)
-        if records:
-            self._replace_history(make_node(entry, edges, inputs, arrays, self, options))
+        if type(node.out) is Saved:
+            node.out = Saved(self.data, self._counter, self._counter[0])
+        self._replace_history(node)
         return self
+
+    def _check_history(self, entry: Primitive, edge: Any) -> None:
+        """Refuse a change in place whose gradient could not be told from that of the value before."""
+        base = self._base
+        if edge is self:
+            raise RuntimeError(
+                f"a leaf that requires grad is changed in place by {entry.name}: its gradient could not "
+                "be told from that of the value before; do it within no_grad(), or on a copy"
+            )
+        if base is not None and history(base) is base:
+            raise RuntimeError(
+                f"a view of a leaf that requires grad is changed in place by {entry.name}; "
+                "do it within no_grad(), or on a copy"
+            )
 
     def _write(self, entry: Primitive, arrays: list, options: dict, write: Callable | None) -> None:
         if not self.data.flags.writeable:
             raise RuntimeError(
-                f"{entry.name} in place: entries of this tensor share memory (it was expanded), or it is read-only"
+                f"{entry.name} in place: entries of this tensor share memory (it was expanded), "
+                "or it is read-only"
             )
         if write is not None:
             write(self.data)
@@ -360,7 +373,8 @@ class Tensor(Operators, Methods, NumpyProtocol):
                 )
             if not np.can_cast(result.dtype, self.dtype, "same_kind"):
                 raise RuntimeError(
-                    f"{entry.name} in place: the result is {result.dtype}, which a tensor of {self.dtype} cannot hold"
+                    f"{entry.name} in place: the result is {result.dtype}, "
+                    f"which a tensor of {self.dtype} cannot hold"
                 )
             self.data[...] = result
         self._counter[0] += 1
@@ -368,16 +382,26 @@ class Tensor(Operators, Methods, NumpyProtocol):
     def _replace_history(self, node: Node) -> None:
         base, view = self._base, self._view
         if base is None:
-            self._node, self._requires = node, False
+            self._set_history(node)
             self._changes += 1
             return
+        if not self._recorded:
+            raise RuntimeError(
+                "a view that was made within no_grad() is changed in place outside: whether the tensor that it "
+                "shows is to be recorded is not clear; do both within no_grad(), or both outside"
+            )
         # The base becomes itself with this part put in, and every view of it, this one too, a part of that.
         part = Tensor._with_history(self.data, node, self._counter)
         edges = (history(base), node)
         options = {"view": view}
-        base._node = make_node(with_part, edges, (base, part), [base.data, self.data], base, options)
-        base._requires = False
+        base._set_history(make_node(with_part, edges, (base, part), [base.data, self.data], base, options))
         base._changes += 1
+
+    def _set_history(self, node: Node) -> None:
+        """Come from another node; a gradient that is to be retained is that of the value now."""
+        if isinstance(self._node, Node):
+            node.retained, self._node.retained = self._node.retained, None
+        self._node, self._requires = node, False
 
     # -- copies, files and print ---------------------------------------------------------------------
 
@@ -459,8 +483,11 @@ def _start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
     if not isinstance(gradient, Tensor):
         gradient = Tensor(np.asarray(gradient, tensor.dtype))
     if gradient.shape != tensor.shape:
-        raise RuntimeError(f"gradient must have the shape of the tensor, {tensor.shape}; got {gradient.shape}")
-    return gradient if create_graph else gradient.data.astype(tensor.dtype, copy=False)
+        raise RuntimeError(
+            f"gradient must have the shape of the tensor, {tensor.shape}; got {gradient.shape}"
+        )
+    gradient = gradient.to(tensor.dtype)
+    return gradient if create_graph else gradient.data
 
 
 def as_dtype(dtype: DTypeLike) -> np.dtype:

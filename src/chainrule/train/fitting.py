@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.define_by_run import TapeExecutor, outline
+from chainrule.define_by_run import outline
 from chainrule.execution import Penalty, prepare
 from chainrule.functions import get_loss
 from chainrule.nn import Module
@@ -285,7 +285,7 @@ class Fitting:
         callbacks = list(self.options.callbacks)
         if not callbacks:
             return False
-        store(self.plan, self.module, trainer.executor.parameters, trainer.executor.buffers)
+        store(trainer.executor.plan, self.module, trainer.executor.parameters, trainer.executor.buffers)
         event = EpochEvent(
             int(record["epoch"]),
             record,

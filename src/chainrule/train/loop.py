@@ -15,9 +15,9 @@ from chainrule.arrays import zeros
 from chainrule.define_by_run import TapeExecutor
 from chainrule.engine import EngineExecutor
 from chainrule.execution import Examples, Executor, Instructions, Penalty, Report
+from chainrule.finite_differences import FiniteDifferenceExecutor
 from chainrule.optim import RuleOptimizer
 from chainrule.plan import Plan
-from chainrule.finite_differences import FiniteDifferenceExecutor
 from chainrule.reference import ReferenceExecutor
 from chainrule.train.side_by_side import n_threads_allowed, stop_if_told
 

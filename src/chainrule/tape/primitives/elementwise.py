@@ -15,9 +15,7 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 
 # -- arithmetic ------------------------------------------------------------------------------------
 
-add = primitive(
-    "add", np.add, lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g, formula="x + y"
-)
+add = primitive("add", np.add, lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g, formula="x + y")
 subtract = primitive(
     "subtract", np.subtract, lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: -g, formula="x - y"
 )
@@ -125,7 +123,9 @@ ndtr = primitive(
     lambda g, _out, x: g * (INVERSE_ROOT_TWO_PI * np.exp(-0.5 * np.clip(x, -1e4, 1e4) ** 2)),
     formula="Phi(x)",
 )  # fmt: skip
-erf = primitive("erf", special.erf, lambda g, _out, x: g * (TWO_OVER_ROOT_PI * np.exp(-x * x)), formula="erf x")
+erf = primitive(
+    "erf", special.erf, lambda g, _out, x: g * (TWO_OVER_ROOT_PI * np.exp(-x * x)), formula="erf x"
+)
 erfc = primitive(
     "erfc", special.erfc, lambda g, _out, x: -g * (TWO_OVER_ROOT_PI * np.exp(-x * x)), formula="1 - erf x"
 )
@@ -188,12 +188,12 @@ for _name, _ufunc in (
 
 # -- what has no derivative: the results require no gradient -------------------------------------------
 
-for _ufunc in (
+for _comparison in (
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan,
     np.isinf, np.signbit, np.floor_divide, np.logical_and, np.logical_or, np.logical_not, np.logical_xor,
     np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
 ):  # fmt: skip
-    primitive(_ufunc.__name__, _ufunc, formula=f"{_ufunc.__name__}, without a derivative")
+    primitive(_comparison.__name__, _comparison, formula=f"{_comparison.__name__}, without a derivative")
 
 # -- copies and conversions ------------------------------------------------------------------------
 

@@ -61,9 +61,7 @@ def _linear_bias(g, _out, _h, _weight, _bias=None):
     return _rows(g).sum(axis=0)  # (7)
 
 
-linear = primitive(
-    "linear", _linear, _linear_below, _linear_weight, _linear_bias, formula="W h + b"
-)
+linear = primitive("linear", _linear, _linear_below, _linear_weight, _linear_bias, formula="W h + b")
 
 
 def outer(x, y):
@@ -143,7 +141,7 @@ def _einsum_of(inputs, output):
 
 
 def _einsum_vjp(inputs, output, number):
-    """The same sum with the output's gradient in place of one input, and that input's letters as the result."""
+    """The same sum, with the output's gradient in place of one input and its letters as the result."""
     term = inputs[number]
     letters = "".join(dict.fromkeys(term))
     rest = [one for index, one in enumerate(inputs) if index != number]

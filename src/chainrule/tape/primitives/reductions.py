@@ -6,8 +6,8 @@ from scipy import special
 from chainrule.tape.primitive import primitive
 from chainrule.tape.primitives.shapes import broadcast_to, reverse
 
-__all__ = ["axes_of", "cumsum", "log_softmax", "logsumexp", "maximum_of", "mean", "minimum_of", "norm", "prod",
-           "softmax", "sum_of", "variance"]  # fmt: skip
+__all__ = ["axes_of", "cumsum", "log_softmax", "logsumexp", "maximum_of", "mean", "minimum_of", "norm",
+           "prod", "softmax", "sum_of", "variance"]  # fmt: skip
 
 
 def axes_of(axis, ndim):
@@ -60,7 +60,9 @@ mean = primitive(
 
 
 def _variance(x, *, axis=None, keepdims=False, correction=0):
-    with np.errstate(divide="ignore", invalid="ignore"):  # of too few numbers it is NaN, which is no warning's
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # of too few numbers it is NaN, which is no warning's
         centred = x - np.mean(x, axis=axis, keepdims=True)
         divisor = max(0, _count(x.shape, axis) - correction)
         return np.sum(centred * centred, axis=axis, keepdims=keepdims) / np.float64(divisor).astype(x.dtype)
@@ -86,7 +88,7 @@ def _prod_vjp(g, _out, x, axis=None, keepdims=False):
     shape = flat.shape
     flat = flat.reshape(*shape[: len(kept)], -1)
     n = flat.shape[-1]
-    ones = np.ones(flat.shape[:-1] + (1,), x.dtype)
+    ones = np.ones((*flat.shape[:-1], 1), x.dtype)
     left, right = ones, ones
     before, after = [left], [right]
     for index in range(n - 1):

@@ -6,8 +6,8 @@ import numpy as np
 
 from chainrule.tape.primitive import Primitive, primitive
 
-__all__ = ["broadcast_to", "concatenate", "getitem", "part_of", "put", "reshape", "reverse", "scatter", "stack",
-           "take_along", "transpose", "with_part"]  # fmt: skip
+__all__ = ["broadcast_to", "concatenate", "getitem", "part_of", "put", "reshape", "reverse", "scatter",
+           "stack", "take_along", "transpose", "with_part"]  # fmt: skip
 
 
 def _reshape(x, *, shape):
@@ -48,7 +48,11 @@ def _reverse(x, *, axis=None):
 
 
 reverse = primitive(
-    "flip", _reverse, lambda g, _out, _x, axis=None: reverse(g, axis=axis), formula="x backwards", is_view=True
+    "flip",
+    _reverse,
+    lambda g, _out, _x, axis=None: reverse(g, axis=axis),
+    formula="x backwards",
+    is_view=True,
 )
 
 # -- parts -----------------------------------------------------------------------------------------
@@ -57,7 +61,9 @@ reverse = primitive(
 def _getitem(x, *, index):
     out = x[index]
     # A single entry comes as a number; with an ellipsis it is a view of no dimensions.
-    return out if isinstance(out, np.ndarray) else x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+    return (
+        out if isinstance(out, np.ndarray) else x[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+    )
 
 
 def _scatter(g, *, index, shape):
@@ -72,9 +78,9 @@ def _scatter(g, *, index, shape):
 
 def _takes_each_once(index):
     items = index if isinstance(index, tuple) else (index,)
-    return all(item is None or item is Ellipsis or isinstance(item, slice | int | np.integer) for item in items) or (
-        all(isinstance(item, np.ndarray) and item.dtype == bool for item in items)
-    )
+    return all(
+        item is None or item is Ellipsis or isinstance(item, slice | int | np.integer) for item in items
+    ) or (all(isinstance(item, np.ndarray) and item.dtype == bool for item in items))
 
 
 scatter = primitive(
@@ -167,10 +173,10 @@ def _concatenate_of(n: int) -> Primitive:
         return np.concatenate(arrays, axis)
 
     def of_input(number):
-        def vjp(g, _out, *inputs, axis):
-            start = sum(x.shape[axis] for x in inputs[:number])
+        def vjp(g, _out, *_inputs, axis):
+            start = sum(x.shape[axis] for x in _inputs[:number])
             index = [slice(None)] * g.ndim
-            index[axis] = slice(start, start + inputs[number].shape[axis])
+            index[axis] = slice(start, start + _inputs[number].shape[axis])
             return getitem(g, index=tuple(index))
 
         return vjp
