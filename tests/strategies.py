@@ -292,7 +292,7 @@ def jumps(name: str, alpha: float) -> bool:
 
 
 class KinkWatcher(ReferenceExecutor):
-    """The reference, noting how near to the kink of an activation any unit came without being on it.
+    """The reference, noting how near to a kink any unit came without being on it, or with L1 any weight.
 
     Two executors that round differently may stand on different sides of a kink 1e-15 away.
 
@@ -306,9 +306,18 @@ class KinkWatcher(ReferenceExecutor):
 
     def _activation(self, op, z):
         if jumps(op.activation, op.alpha):
-            sizes = np.abs(z[z != 0])
-            self.nearest = min(self.nearest, sizes.min(initial=np.inf))
+            self._note(z)
         return super()._activation(op, z)
+
+    def _penalty(self, penalty, examples):
+        if penalty.l1 > 0:
+            for slot in self.plan.parameters:
+                if slot.penalised:
+                    self._note(slot.view(self.parameters))
+        return super()._penalty(penalty, examples)
+
+    def _note(self, distances):
+        self.nearest = min(self.nearest, np.abs(distances[distances != 0]).min(initial=np.inf))
 
     def _backpropagate(self, *arguments, **options):
         self._left = 1.0  # the share of δ that one normalisation after the other leaves

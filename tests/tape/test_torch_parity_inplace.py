@@ -72,11 +72,18 @@ def slice_added_to(xp, x):
     return z
 
 
-@INPLACE.loss((3,))
-def assigned_from_itself(xp, x):
+@INPLACE.loss((3,), raises=True)
+def assigned_from_a_product_of_its_own_parts(xp, x):
     z = x * 1
     z[0] = z[1] * z[2]
     return z
+
+
+@INPLACE.loss((3,))
+def assigned_from_a_sum_of_its_own_parts(xp, x):
+    z = x * 1
+    z[0] = z[1] + z[2]
+    return z * x
 
 
 @INPLACE.loss((3, 2), (3, 2))
@@ -452,6 +459,32 @@ def view_made_within_no_grad_changed_outside(xp, x):
         view = x[0:2]
     view *= x[0]
     return x
+
+
+@INPLACE.loss((3,), raises=True)
+def view_of_leaf_made_within_no_grad_changed_by_a_number(xp, x):
+    with xp.no_grad():
+        view = x[0:2]
+    view += 1
+    return x
+
+
+@INPLACE.loss((3,), raises=True)
+def view_of_result_made_within_no_grad_changed_outside(xp, x):
+    y = x * 2
+    with xp.no_grad():
+        view = y[0:2]
+    view += x[0]
+    return y
+
+
+@INPLACE.loss((3,))
+def view_of_constant_made_within_no_grad_changed_by_a_number(xp, x):
+    constant = xp.tensor(np.ones(3))
+    with xp.no_grad():
+        view = constant[0:2]
+    view += 1
+    return x * constant
 
 
 @INPLACE.loss((3,))

@@ -93,7 +93,7 @@ def view_that_needs_a_copy(xp, x):
 @VIEWS.walk((2, 3, 4))
 def what_views_are(xp, x):
     y = x * 1
-    parts = [x[0], y[0], y.T[0].detach(), y.reshape(-1)]
+    parts = [x[0], y[0], y.permute(2, 0, 1)[0].detach(), y.reshape(-1)]
     return [[p.requires_grad, p.is_leaf, tuple(p.shape), p.grad_fn is None] for p in parts]
 
 

@@ -355,7 +355,7 @@ class Methods:
 
     def contiguous(self) -> Any:
         """Itself where the entries lie in order, a copy where not."""
-        return self if self.data.flags.c_contiguous else elementwise.copy(self)
+        return self if self.data.flags.c_contiguous else PRIMITIVES["contiguous"](self)
 
     def numel(self) -> int:
         """Number of entries."""

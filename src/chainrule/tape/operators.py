@@ -15,8 +15,9 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(item) for item in index)
     if isinstance(index, Operators):
-        return index.data
-    return np.asarray(index) if isinstance(index, list) else index
+        index = index.data
+    # A copy: the way back reads the index again, and no version would tell that it was changed.
+    return np.array(index) if isinstance(index, list | np.ndarray) else index
 
 
 def _as_operand(value: Any) -> Any:

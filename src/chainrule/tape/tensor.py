@@ -323,13 +323,12 @@ class Tensor(Operators, Methods, NumpyProtocol):
         options = options or {}
         recording = mode.state.recording
         edge = history(self)
-        if recording:
-            self._check_history(entry, edge)
         inputs = (self, *others)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         edges = (edge, *[history(x) if isinstance(x, Tensor) else None for x in others])
-        records = recording and edges.count(None) != len(edges)
-        if not records:
+        if recording:
+            self._check_history(entry, edges)
+        if not recording or edges.count(None) == len(edges):
             self._write(entry, arrays, options, write)
             return self
         if any(e is not None and needs[1][:1] == (True,) for e, needs in zip(edges, entry.needs, strict=False)):
@@ -343,10 +342,10 @@ class Tensor(Operators, Methods, NumpyProtocol):
         self._replace_history(node)
         return self
 
-    def _check_history(self, entry: Primitive, edge: Any) -> None:
+    def _check_history(self, entry: Primitive, edges: tuple) -> None:
         """Refuse a change in place whose gradient could not be told from that of the value before."""
         base = self._base
-        if edge is self:
+        if edges[0] is self:
             raise RuntimeError(
                 f"a leaf that requires grad is changed in place by {entry.name}: its gradient could not "
                 "be told from that of the value before; do it within no_grad(), or on a copy"
@@ -355,6 +354,11 @@ class Tensor(Operators, Methods, NumpyProtocol):
             raise RuntimeError(
                 f"a view of a leaf that requires grad is changed in place by {entry.name}; "
                 "do it within no_grad(), or on a copy"
+            )
+        if base is not None and not self._recorded and edges.count(None) != len(edges):
+            raise RuntimeError(
+                f"a view that was made within no_grad() is changed in place outside by {entry.name}: whether "
+                "to record that is not clear; do both within no_grad(), or both outside"
             )
 
     def _write(self, entry: Primitive, arrays: list, options: dict, write: Callable | None) -> None:
@@ -385,11 +389,6 @@ class Tensor(Operators, Methods, NumpyProtocol):
             self._set_history(node)
             self._changes += 1
             return
-        if not self._recorded:
-            raise RuntimeError(
-                "a view that was made within no_grad() is changed in place outside: whether the tensor that it "
-                "shows is to be recorded is not clear; do both within no_grad(), or both outside"
-            )
         # The base becomes itself with this part put in, and every view of it, this one too, a part of that.
         part = Tensor._with_history(self.data, node, self._counter)
         edges = (history(base), node)
