@@ -302,7 +302,11 @@ class KinkWatcher(ReferenceExecutor):
     """
 
     nearest = np.inf
-    cancels = False
+    least = 1.0  # the smallest share of δ that the normalisations of a sweep have left
+
+    @property
+    def cancels(self):
+        return self.least < 1e-2
 
     def _activation(self, op, z):
         if jumps(op.activation, op.alpha):
@@ -342,7 +346,7 @@ class KinkWatcher(ReferenceExecutor):
             axis=axis, keepdims=True, initial=0
         )  # of which h - mean leaves as much as 1/scale
         self._left *= (1 / (scale * sizes)[sizes > 0]).min(initial=1.0)
-        self.cancels |= self._left < 1e-2
+        self.least = min(self.least, self._left)
 
 
 def distance(actual: Any, expected: Any) -> float:

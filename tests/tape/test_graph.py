@@ -240,10 +240,12 @@ def test_backward_frees_what_the_graph_kept(x, no_collector):
 def test_only_what_the_gradients_read_is_kept(x):
     big = np.ones((3, 1))
     node = (x + big).grad_fn
-    assert all(type(item).__name__ != "Saved" for item in node.saved)
+    assert [type(item).__name__ for item in node.saved] == ["Known", "Known"]
     constant = tape.tensor(np.ones(3))
     product = (x * constant).grad_fn
     assert [type(item).__name__ for item in product.saved] == ["Known", "Saved"]
+    assert product.keeps
+    assert not node.keeps
 
 
 def test_a_tensor_without_gradient_keeps_nothing():

@@ -177,6 +177,56 @@ def second_backward_of_exp(xp, x):
     y.backward()
 
 
+def walked_twice(operation):
+    def program(xp, x):
+        y = operation(xp, x).sum()
+        y.backward()
+        y.backward()
+
+    return program
+
+
+KEEPS_VALUES = {
+    "product with a number": lambda xp, x: x * 2,
+    "product with a constant": lambda xp, x: x * xp.tensor(np.ones(3)),
+    "square": lambda xp, x: x**2,
+    "quotient": lambda xp, x: x / 2,
+    "reciprocal": lambda xp, x: 2 / x,
+    "relu": lambda xp, x: x.relu(),
+    "clamp": lambda xp, x: x.clamp(min=0.0, max=2.0),
+    "amax": lambda xp, x: x.amax(dim=0),
+    "abs": lambda xp, x: abs(x),
+    "prod": lambda xp, x: x.prod(),
+    "where": lambda xp, x: xp.where(x > 0, x, xp.tensor(np.zeros(3))),
+    "matrix product": lambda xp, x: xp.tensor(np.ones((2, 3))) @ x,
+    "softmax": lambda xp, x: x.softmax(dim=0),
+    "variance": lambda xp, x: x.var(),
+    "product in place": lambda xp, x: (x + 1).mul_(2),
+}
+KEEPS_NONE = {
+    "difference": lambda xp, x: x - 1,
+    "sum with a constant": lambda xp, x: xp.tensor(np.ones(3)) + x,
+    "slice": lambda xp, x: x[1:],
+    "mean": lambda xp, x: x.mean(),
+    "clone": lambda xp, x: x.clone(),
+    "negative": lambda xp, x: -x,
+    "cumsum": lambda xp, x: x.cumsum(dim=0),
+    "sign": lambda xp, x: x.sign(),
+    "flip": lambda xp, x: x.flip(0),
+    "float32": lambda xp, x: x.float(),
+    "expand": lambda xp, x: x.expand(2, 3),
+    "repeat": lambda xp, x: x.repeat(2),
+    "sum in place": lambda xp, x: (x + 1).add_(2),
+    "cat": lambda xp, x: xp.cat([x, x[1:]]),
+    "stack": lambda xp, x: xp.stack([x, x]),
+    "unsqueeze": lambda xp, x: x.unsqueeze(0).T,
+}
+for _name, _operation in KEEPS_VALUES.items():
+    AUTOGRAD.add(f"second backward of {_name}", walked_twice(_operation), (3,), backward=False, raises=True)
+for _name, _operation in KEEPS_NONE.items():
+    AUTOGRAD.add(f"second backward of {_name}", walked_twice(_operation), (3,), backward=False)
+
+
 @AUTOGRAD.walk((3,))
 def graph_retained(xp, x):
     y = (x * x).exp().sum()
@@ -241,6 +291,37 @@ def requires_grad_on_a_result(xp, x):
 @AUTOGRAD.walk((3,), raises=True)
 def requires_grad_of_integers(xp, x):
     xp.tensor(np.array([1, 2])).requires_grad_()
+
+
+@AUTOGRAD.walk((3,))
+def requires_grad_as_an_attribute(xp, x):
+    x.requires_grad = False
+    seen = [(x * 2).requires_grad]
+    x.requires_grad = True
+    (x * x).sum().backward()
+    return seen
+
+
+@AUTOGRAD.walk((3,))
+def leaf_made_within_no_grad(xp, x):
+    with xp.no_grad():
+        y = x.clone().requires_grad_()
+    (y * x).sum().backward()
+    return [y.grad, y.is_leaf]
+
+
+@AUTOGRAD.walk((3,))
+def grad_given_before(xp, x):
+    x.grad = xp.tensor(np.ones(3))
+    (x * x).sum().backward()
+
+
+@AUTOGRAD.walk((3,))
+def detached_in_place_after_being_copied(xp, x):
+    y = x * 2
+    copy_of_y = y.clone()
+    y.detach_()
+    (copy_of_y * y).sum().backward()
 
 
 @AUTOGRAD.walk((3,))

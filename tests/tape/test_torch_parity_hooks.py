@@ -99,6 +99,13 @@ def hook_returns_another_shape(xp, x):
 
 
 @HOOKS.walk((3,), raises=True)
+def hook_returns_another_precision(xp, x):
+    y = x * 2
+    y.register_hook(lambda g: g.float())
+    y.sum().backward()
+
+
+@HOOKS.walk((3,), raises=True)
 def hook_on_what_needs_no_gradient(xp, x):
     x.detach().register_hook(lambda g: g)
 
@@ -283,6 +290,26 @@ def retained_before_a_change_in_place(xp, x):
     y = x * 2
     y.retain_grad()
     y *= 3
+    (y * y).sum().backward()
+    return [y.grad]
+
+
+@HOOKS.walk((3,))
+def retained_view_before_a_change_of_the_base(xp, x):
+    y = x * 2
+    view = y[0:1]
+    view.retain_grad()
+    y *= 3
+    (view * view).sum().backward()
+    return [view.grad]
+
+
+@HOOKS.walk((3,))
+def retained_base_before_a_change_of_a_view(xp, x):
+    y = x * 2
+    y.retain_grad()
+    view = y[0:1]
+    view *= 3
     (y * y).sum().backward()
     return [y.grad]
 

@@ -61,6 +61,8 @@ class Node:
         The inputs as the vector-Jacobian products take them; None once the graph has been freed.
     out : Saved or Known
         The output likewise.
+    keeps : bool
+        Whether values are among them; a node that keeps none can be walked again and again.
     options : dict
         What the primitive was given by keyword.
     number : int
@@ -71,13 +73,16 @@ class Node:
         The tensor whose ``grad`` is to be filled although it is not a leaf.
     """
 
-    __slots__ = ("edges", "hooks", "number", "options", "out", "primitive", "retained", "saved")
+    __slots__ = ("edges", "hooks", "keeps", "number", "options", "out", "primitive", "retained", "saved")
 
-    def __init__(self, primitive: Any, edges: tuple, saved: tuple, out: Any, options: dict) -> None:
+    def __init__(
+        self, primitive: Any, edges: tuple, saved: tuple, out: Any, keeps: bool, options: dict
+    ) -> None:
         self.primitive = primitive
         self.edges = edges
         self.saved: tuple | None = saved
         self.out = out
+        self.keeps = keeps
         self.options = options
         self.number = next(_numbers)
         self.hooks: dict[int, Callable] | None = None
@@ -98,8 +103,8 @@ class Node:
         return f"<{self.name}>"
 
     def free(self) -> None:
-        """Let go of what was kept for the backward pass; a node that keeps no values can be walked again."""
-        if type(self.out) is Saved or any(type(item) is Saved for item in self.saved or ()):
+        """Let go of the values that were kept for the backward pass."""
+        if self.keeps:
             self.saved = None
             self.out = None
 
@@ -305,9 +310,10 @@ def _through_hooks(hooks: dict | None, gradient: Any) -> Any:
         changed = hook(given)
         if changed is not None:
             changed = changed if isinstance(changed, tensors.Tensor) else tensors.Tensor(changed)
-            if changed.shape != given.shape:
+            if changed.shape != given.shape or changed.dtype != given.dtype:
                 raise RuntimeError(
-                    f"a hook must return a gradient of shape {given.shape}; got {changed.shape}"
+                    f"a hook must return a gradient of shape {given.shape} and dtype {given.dtype}; "
+                    f"got shape {changed.shape} and dtype {changed.dtype}"
                 )
             gradient = changed if isinstance(gradient, tensors.Tensor) else changed.data
     return gradient

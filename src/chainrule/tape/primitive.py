@@ -133,11 +133,13 @@ def make_node(entry: Primitive, edges: tuple, inputs: tuple, arrays: list, out: 
                 saved.append(Saved(array, x._counter, x._counter[0]))
             else:
                 saved.append(Known(array.shape, array.dtype))
-        else:
+        elif keep or not isinstance(array, np.ndarray):
             saved.append(array)
+        else:
+            saved.append(Known(array.shape, array.dtype))
     counter = out._counter
     kept_out = Saved(out.data, counter, counter[0]) if keeps_out else Known(out.data.shape, out.data.dtype)
-    return Node(entry, edges, tuple(saved), kept_out, options)
+    return Node(entry, edges, tuple(saved), kept_out, keeps_out or True in keeps, options)
 
 
 # At the end: tensors are made by primitives, and primitives take tensors.
