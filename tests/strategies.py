@@ -302,7 +302,7 @@ class KinkWatcher(ReferenceExecutor):
     """
 
     nearest = np.inf
-    least = 1.0  # the smallest share of δ that the normalisations of a sweep have left
+    least = 1.0  # the smallest share that a sweep's normalisations or sums have left of δ
 
     @property
     def cancels(self):
@@ -325,7 +325,11 @@ class KinkWatcher(ReferenceExecutor):
 
     def _backpropagate(self, *arguments, **options):
         self._left = 1.0  # the share of δ that one normalisation after the other leaves
-        return super()._backpropagate(*arguments, **options)
+        result = super()._backpropagate(*arguments, **options)
+        # The gradient of a shift that a normalisation undoes is a sum of large terms, and zero.
+        largest = max(np.abs(delta).max(initial=1e-3) for delta in result[4])
+        self.least = min(self.least, np.abs(result[2]).max(initial=1e-3) / largest)
+        return result
 
     def _batch_norm_backward(self, op, h, delta, gradient, training):
         below = super()._batch_norm_backward(op, h, delta, gradient, training)

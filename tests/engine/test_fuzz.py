@@ -180,9 +180,11 @@ def expectation(case):
         others = [exercise(ReferenceExecutor, nudged(training, seed), np.float64) for seed in range(6)]
         others.append(exercise(ReferenceExecutor, training, np.float32))
         sizes = [all_differences(other, expected) for other in others]
-    # A few samples may be lucky. What normalisations leave a share of, they magnify the rounding of by as much.
-    magnified = 100 * np.finfo(np.float32).eps / 2 / expected.outcome.executor.least
-    limits = {name: max(1e-4, magnified, 8 * max(size[name] for size in sizes)) for name in sizes[0]}
+    # A few samples may be lucky. A normalisation over few rows magnifies rounding, by how much depends on the
+    # order of a sum: there only gross mistakes are looked for (double precision is held to 1e-8 in any case).
+    normalises = any(op.kind in ("batch_norm", "layer_norm") for op in training.plan.operations)
+    floor = 1e-2 if normalises else 1e-4
+    limits = {name: max(floor, 8 * max(size[name] for size in sizes)) for name in sizes[0]}
     # Shares of zeros and of saturated units: any one may be on the other side of the bound.
     return expected, {**limits, "operations 2": 0.01, "operations 3": 0.01}
 

@@ -121,7 +121,10 @@ def observed(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [observed(item) for item in value]
     if hasattr(value, "detach"):
-        return np.array(value.detach().numpy())
+        options = (
+            {"force": True} if type(value).__module__.startswith("torch") else {}
+        )  # of zeros that take no memory
+        return np.array(value.detach().numpy(**options))
     return value
 
 

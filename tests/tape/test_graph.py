@@ -225,7 +225,9 @@ def test_the_level_of_memory_returns_after_each_step(step, no_collector):
         tracemalloc.stop()
     arrays, everything = zip(*levels[3:], strict=True)
     assert set(arrays) == {arrays[0]}
-    assert everything[-1] - everything[0] < 20_000  # one intermediate array of training_step has 8,000 or more
+    assert (
+        everything[-1] - everything[0] < 20_000
+    )  # one intermediate array of training_step has 8,000 or more
 
 
 def test_backward_frees_what_the_graph_kept(x, no_collector):

@@ -24,7 +24,8 @@ for _place, _options in PLACES.items():
         REDUCTIONS.add(f"prod over {_place}", lambda xp, x, _o=_options: x.prod(**_o), (2, 3, 4))
     if _place != "all":
         REDUCTIONS.add(f"logsumexp over {_place}", lambda xp, x, _o=_options: x.logsumexp(**_o), (2, 3, 4))
-    for _correction in (0, 1) if _place == "0" else (0, 1, 2):  # of 2 entries with correction 2: NaN, and a warning
+    # Of 2 entries with correction 2 there is only NaN, and a warning from PyTorch.
+    for _correction in (0, 1) if _place == "0" else (0, 1, 2):
         _more = {**_options, "correction": _correction}
         for _name in ("var", "std"):
             REDUCTIONS.add(

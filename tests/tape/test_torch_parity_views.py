@@ -45,7 +45,7 @@ ONE_INPUT = {
     "split": lambda x: x.split(2, dim=1),
     "chunk": lambda x: x.chunk(3, dim=2),
     "unbind": lambda x: x.unbind(1),
-    "iterated": lambda x: list(x),
+    "iterated": lambda x: [*x],
     "view of view of view": lambda x: x[1].T[1:].reshape(-1)[::2],
     "transposed slice reshaped": lambda x: x[:, 1:].transpose(1, 2).reshape(2, -1),
     "overlapping parts": lambda x: x[0] * x[1] + x[:, 0].sum(),

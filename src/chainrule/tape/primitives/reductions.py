@@ -86,8 +86,8 @@ def _prod_vjp(g, _out, x, axis=None, keepdims=False):
     kept = tuple(index for index in range(x.ndim) if index not in axes)
     flat = np.transpose(x, kept + axes)
     shape = flat.shape
-    flat = flat.reshape(*shape[: len(kept)], -1)
-    n = flat.shape[-1]
+    n = _count(x.shape, axis)
+    flat = flat.reshape(*shape[: len(kept)], n)
     ones = np.ones((*flat.shape[:-1], 1), x.dtype)
     left, right = ones, ones
     before, after = [left], [right]
