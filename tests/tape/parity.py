@@ -70,8 +70,10 @@ class Programs(dict):
 def libraries() -> tuple[SimpleNamespace, SimpleNamespace]:
     """PyTorch and the tape, by PyTorch's names."""
     torch = pytest.importorskip("torch", reason="parity with PyTorch needs torch")
-    names = ("tensor", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "where", "cat", "stack",
-             "einsum", "maximum", "minimum", "float32", "float64", "int64")  # fmt: skip
+    names = (
+        "tensor", "no_grad", "enable_grad", "set_grad_enabled", "is_grad_enabled", "where", "cat", "stack",
+        "einsum", "maximum", "minimum", "float32", "float64", "int64",
+    )  # fmt: skip
     reference = SimpleNamespace(grad=torch.autograd.grad, **{name: getattr(torch, name) for name in names})
     ours = SimpleNamespace(
         tensor=tape.tensor, grad=tape.grad, no_grad=tape.no_grad, enable_grad=tape.enable_grad,

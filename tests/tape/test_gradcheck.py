@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.tape.examples import EXAMPLES, all_entries, differentiable
 
 from chainrule.tape import (
     PRIMITIVES,
@@ -13,9 +14,7 @@ from chainrule.tape import (
     gradgradcheck,
     tensor,
 )
-
 from chainrule.tape.graph import sum_to_shape
-from tests.tape.examples import EXAMPLES, all_entries, differentiable
 
 # -- wrong derivatives -------------------------------------------------------------------------------
 

@@ -5,10 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from chainrule.functions import ACTIVATIONS, LOSSES
-from chainrule.tape import PRIMITIVES, Tensor, gradcheck, gradgradcheck, tensor
-from chainrule.tape.primitives import ACTIVATION_PRIMITIVES, LOSS_PRIMITIVES, products, shapes
 from tests.tape.examples import (
     BINARY_DOMAINS,
     CUBE,
@@ -20,6 +16,10 @@ from tests.tape.examples import (
     differentiable,
     numbers,
 )
+
+from chainrule.functions import ACTIVATIONS, LOSSES
+from chainrule.tape import PRIMITIVES, Tensor, gradcheck, gradgradcheck, tensor
+from chainrule.tape.primitives import ACTIVATION_PRIMITIVES, LOSS_PRIMITIVES, products, shapes
 
 ENTRIES = all_entries()
 EVERY = [
@@ -180,8 +180,10 @@ def test_reductions_of_a_number(name, keepdims):
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=3),
-    st.data(), st.booleans(), st.integers(0, 99),
-)  # fmt: skip
+    st.data(),
+    st.booleans(),
+    st.integers(0, 99),
+)
 def test_reductions_over_any_axes(name, shape, data, keepdims, seed):
     axis = data.draw(hnp.valid_tuple_axes(len(shape), min_size=1) | st.none())
     x = tensor(numbers(shape, seed=seed), requires_grad=True)
@@ -220,7 +222,7 @@ def test_powers_at_zero():
 def test_norm_at_zero_and_of_large_numbers():
     for order in (1.0, 2.0, 3.0, np.inf):
         assert gradient_of(lambda x, p=order: x.norm(p), [0.0, 0.0]) == [[0, 0]]
-    assert gradient_of(lambda x: x.norm(), [3e200, 4e200]) == [[0.6, 0.8]]
+    assert gradient_of(lambda x: x.norm(), [3e200, 4e200]) == [pytest.approx([0.6, 0.8])]
 
 
 def test_softmax_and_logsumexp_of_large_numbers():
@@ -253,15 +255,39 @@ def test_activation_by_name(name):
 # -- several arrays, einsum ------------------------------------------------------------------------------
 
 EINSUMS = [
-    ("ij,jk->ik", (3, 4), (4, 2)), ("ij,jk", (3, 4), (4, 2)), ("ij,ij->", (3, 4), (3, 4)), ("ij->ji", (3, 4)),
-    ("ij->i", (3, 4)), ("ij->", (3, 4)), ("ii->i", (3, 3)), ("ii", (3, 3)), ("ii->", (3, 3)),
-    ("iij->ij", (3, 3, 2)), ("iji->j", (3, 2, 3)), ("iii->i", (2, 2, 2)), ("ba", (3, 4)), ("i,j->ij", (3,), (4,)),
-    ("i,i,i->i", (3,), (3,), (3,)), ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)), ("...ij,...jk->...ik", (2, 3, 4), (2, 4, 2)),
-    ("...ij,jk->...ik", (2, 3, 4), (4, 2)), ("...i,...i", (2, 3), (2, 3)), ("...", (2, 3)), ("i...->...", (2, 3)),
-    ("...i,...i->...", (1, 3), (2, 3)), ("...i,i->...", (2, 3), (3,)), ("bqd,bkd->bqk", (2, 3, 2), (2, 2, 2)),
-    ("ii,i->i", (3, 3), (3,)), ("ij,k->ik", (2, 3), (2,)), (" i j , j k -> i k ", (3, 4), (4, 2)), (",->", (), ()),
+    ("ij,jk->ik", (3, 4), (4, 2)),
+    ("ij,jk", (3, 4), (4, 2)),
+    ("ij,ij->", (3, 4), (3, 4)),
+    ("ij->ji", (3, 4)),
+    ("ij->i", (3, 4)),
+    ("ij->", (3, 4)),
+    ("ii->i", (3, 3)),
+    ("ii", (3, 3)),
+    ("ii->", (3, 3)),
+    ("iij->ij", (3, 3, 2)),
+    ("iji->j", (3, 2, 3)),
+    ("iii->i", (2, 2, 2)),
+    ("ba", (3, 4)),
+    ("i,j->ij", (3,), (4,)),
+    ("i,i,i->i", (3,), (3,), (3,)),
+    ("ij,jk,kl->il", (2, 3), (3, 2), (2, 4)),
+    ("...ij,...jk->...ik", (2, 3, 4), (2, 4, 2)),
+    ("...ij,jk->...ik", (2, 3, 4), (4, 2)),
+    ("...i,...i", (2, 3), (2, 3)),
+    ("...", (2, 3)),
+    ("i...->...", (2, 3)),
+    ("...i,...i->...", (1, 3), (2, 3)),
+    ("...i,i->...", (2, 3), (3,)),
+    ("bqd,bkd->bqk", (2, 3, 2), (2, 2, 2)),
+    ("ii,i->i", (3, 3), (3,)),
+    ("ij,k->ik", (2, 3), (2,)),
+    (" i j , j k -> i k ", (3, 4), (4, 2)),
+    (",->", (), ()),
     ("i,->i", (3,), ()),
-]  # fmt: skip
+    ("i,i->", (3,), (1,)),
+    ("i,i->i", (1,), (3,)),
+    ("...ii,...i->...", (2, 3, 3), (1, 3)),
+]
 
 
 @pytest.mark.parametrize(("subscripts", "sizes"), [(s, z) for s, *z in EINSUMS], ids=[s for s, *_ in EINSUMS])

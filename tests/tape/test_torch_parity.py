@@ -7,9 +7,10 @@ from tests.tape.test_torch_parity_hooks import HOOKS
 from tests.tape.test_torch_parity_inplace import INPLACE
 from tests.tape.test_torch_parity_reductions import REDUCTIONS
 from tests.tape.test_torch_parity_training import TRAINING
+from tests.tape.test_torch_parity_versions import VERSIONS
 from tests.tape.test_torch_parity_views import VIEWS
 
-SUBJECTS = (AUTOGRAD, ELEMENTWISE, HIGHER, HOOKS, INPLACE, REDUCTIONS, TRAINING, VIEWS)
+SUBJECTS = (AUTOGRAD, ELEMENTWISE, HIGHER, HOOKS, INPLACE, REDUCTIONS, TRAINING, VERSIONS, VIEWS)
 
 
 def test_there_are_at_least_200_distinct_programs():

@@ -7,13 +7,23 @@ attributes.
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from chainrule.functions.initializers import get_initializer
 from chainrule.nn._checks import check_dtype, check_flag
+from chainrule.nn._values import (
+    IncompatibleKeys,
+    array_of,
+    as_array,
+    check_writeable,
+    dotted,
+    plain_output,
+    put_array,
+    replacement,
+)
 from chainrule.nn.builder import Builder
 from chainrule.nn.random import as_generator
 from chainrule.tape import Parameter, Tensor, no_grad
@@ -22,24 +32,6 @@ from chainrule.tape.tensor import RemovableHook
 __all__ = ["IncompatibleKeys", "Module", "dotted"]
 
 _REGISTRIES = ("_parameters", "_buffers", "_modules")
-
-
-class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` passed over."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-def dotted(path: str, name: str) -> str:
-    """The name of a member of the module at ``path``, "" being the root.
-
-    Examples
-    --------
-    >>> dotted("", "0"), dotted("2.body", "weight")
-    ('0', '2.body.weight')
-    """
-    return f"{path}.{name}" if path else name
 
 
 class Module:
@@ -96,7 +88,7 @@ class Module:
             return self._run(inputs)
         with no_grad():
             output = self._run(tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs))
-        return _as_array_again(output)
+        return plain_output(output)
 
     def _run(self, inputs: tuple) -> Any:
         for before in tuple(self._forward_pre_hooks.values()):
@@ -166,7 +158,7 @@ class Module:
         """
         self._check_new_name(name, "_parameters")
         if value is not None and not isinstance(value, Parameter):
-            array = _as_array(name, value).copy()
+            array = as_array(name, value).copy()
             if array.dtype not in (np.float32, np.float64):
                 raise TypeError(f"parameter {name} must be float32 or float64; got {array.dtype}")
             value = Parameter(array)
@@ -175,7 +167,7 @@ class Module:
     def register_buffer(self, name: str, value: ArrayLike | None) -> None:
         """Add an array that is saved with the parameters but not trained; it is copied."""
         self._check_new_name(name, "_buffers")
-        self._buffers[name] = None if value is None else _as_array(name, value).copy()
+        self._buffers[name] = None if value is None else as_array(name, value).copy()
 
     def add_module(self, name: str, module: "Module") -> None:
         """Add a child under ``name``; ``self.name = module`` does the same."""
@@ -215,7 +207,7 @@ class Module:
             self.__dict__.pop(name, None)
             self.register_parameter(name, value)
         elif name in self.__dict__.get("_buffers", ()):
-            self._buffers[name] = _replacement(name, self._buffers[name], value)
+            self._buffers[name] = replacement(name, self._buffers[name], value)
         else:
             object.__setattr__(self, name, value)
 
@@ -224,7 +216,7 @@ class Module:
         current = self._parameters[name]
         if value is current:
             return  # `layer.weight -= step` has already changed it in place
-        array = _replacement(name, None if current is None else current.data, value)
+        array = replacement(name, None if current is None else current.data, value)
         if isinstance(value, Parameter):
             self._parameters[name] = value
         elif current is not None and array is not None:
@@ -320,7 +312,7 @@ class Module:
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {key: _array_of(values[name]) for key, (values, name) in self._slots().items()}
+        return {key: array_of(values[name]) for key, (values, name) in self._slots().items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers, under PyTorch's names and in PyTorch's order.
@@ -377,8 +369,8 @@ class Module:
         values = {}
         for key in targets.keys() & state.keys():
             try:
-                values[key] = _replacement(key, targets[key], state[key])
-                _check_writeable(key, targets[key])
+                values[key] = replacement(key, targets[key], state[key])
+                check_writeable(key, targets[key])
             except (TypeError, ValueError) as error:
                 problems.append(str(error))
         if problems:
@@ -427,15 +419,15 @@ class Module:
                 raise ValueError(f"{key} must have shape {expected.shape}; got {array.shape}")
         for key, array in arrays.items():
             values, name = slots[key]
-            _put_array(values, name, array)
+            put_array(values, name, array)
 
     def to(self, dtype: DTypeLike) -> Self:
         """Convert parameters and buffers to float32 or float64; integer buffers stay. Returns self."""
         dtype = check_dtype(dtype)
         for values, name in self._slots().values():
-            array = _array_of(values[name])
+            array = array_of(values[name])
             if array.dtype.kind == "f":
-                _put_array(values, name, array.astype(dtype, copy=False))
+                put_array(values, name, array.astype(dtype, copy=False))
         return self
 
     def copy(self) -> Self:
@@ -504,54 +496,3 @@ class Module:
         lines = [f"({name}): {child!r}" for name, child in self._modules.items()]
         body = "\n".join([extra, *lines] if extra else lines).replace("\n", "\n  ")
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-def _as_array_again(output: Any) -> Any:
-    """What a module makes of arrays: an array in place of a tensor, a number in place of one without axes."""
-    if isinstance(output, Tensor):
-        return output.data if output.ndim else output.item()
-    if type(output) in (tuple, list):
-        return type(output)(_as_array_again(one) for one in output)
-    return output
-
-
-def _array_of(value: Any) -> np.ndarray:
-    """The numbers of a parameter, or a buffer itself."""
-    array: np.ndarray = value.data if isinstance(value, Tensor) else value
-    return array
-
-
-def _put_array(values: dict[str, Any], name: str, array: np.ndarray) -> None:
-    """Another array in the place of a parameter's numbers, or of a buffer."""
-    if isinstance(values[name], Tensor):
-        values[name].data = array
-        values[name].bump_version()
-    else:
-        values[name] = array
-
-
-def _as_array(name: str, value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):  # a torch Parameter, which NumPy refuses to read as it is
-        value = value.detach().numpy() if isinstance(value, Tensor) else value.detach()
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
-    return array
-
-
-def _replacement(name: str, current: np.ndarray | None, value: Any) -> np.ndarray | None:
-    """A copy of ``value`` in the shape and precision of the array that it replaces."""
-    if value is current:
-        return current  # `layer.weight -= step` has already changed it in place
-    if current is None or value is None:
-        given = "an array" if current is None else "None"
-        raise ValueError(f"whether {name} exists is settled when the layer is made; got {given}")
-    array = _as_array(name, value)
-    if array.shape != current.shape:
-        raise ValueError(f"{name} must have shape {current.shape}; got {array.shape}")
-    return array.astype(current.dtype)
-
-
-def _check_writeable(name: str, array: np.ndarray) -> None:
-    if not array.flags.writeable:
-        raise ValueError(f"{name} is bound to a read-only array")

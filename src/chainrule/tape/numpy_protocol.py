@@ -63,8 +63,8 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 
 @_implements(np.clip)
-def _clip(x: Any, a_min: Any = None, a_max: Any = None, **limits: Any) -> Any:
-    return elementwise.clip(x, limits.get("min", a_min), limits.get("max", a_max))
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    return elementwise.clip(x, a_min if min is None else min, a_max if max is None else max)
 
 
 @_implements(np.copy)
@@ -135,9 +135,13 @@ def _flip(x: Any, axis: Any = None) -> Any:
 
 
 @_implements(np.roll)
-def _roll(x: Any, shift: int, axis: int | None = None) -> Any:
+def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
     if axis is None:
         return shapes.reshape(_roll(_ravel(x), shift, 0), shape=x.shape)
+    if np.ndim(shift) or np.ndim(axis):
+        for one_shift, one_axis in np.broadcast(shift, axis):
+            x = _roll(x, one_shift, one_axis)
+        return x
     order = np.roll(np.arange(x.shape[axis]), shift)
     return shapes.getitem(x, index=(slice(None),) * (axis % x.ndim) + (order,))
 
@@ -252,6 +256,8 @@ def _dot(x: Any, y: Any) -> Any:
 
 @_implements(np.inner)
 def _inner(x: Any, y: Any) -> Any:
+    if np.ndim(x) == 0 or np.ndim(y) == 0:
+        return elementwise.multiply(x, y)
     return products.tensordot(x, y, axes=([np.ndim(x) - 1], [np.ndim(y) - 1]))
 
 

@@ -106,7 +106,6 @@ def record(entry: Primitive, inputs: tuple, options: dict) -> Any:
     is_view = entry.is_view and np.may_share_memory(out, arrays[0])
     if is_view:
         result._share_memory(inputs[0], lambda array: entry(array, **options))
-        result._recorded = mode.state.recording
     if mode.state.recording and entry.vjps and out.dtype.kind == "f":
         edges = tuple([history(x) if isinstance(x, Tensor) else None for x in inputs])
         if edges.count(None) != len(edges):

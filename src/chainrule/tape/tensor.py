@@ -74,10 +74,8 @@ class Tensor(Operators, Methods, NumpyProtocol):
     [-0.3252, -0.5225, 0.1228, 0.1228]
     """
 
-    __slots__ = (
-        "__weakref__", "_base", "_changes", "_counter", "_hooks", "_node", "_recorded", "_requires", "_seen", "_view",
-        "data", "grad",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_base", "_changes", "_counter", "_hooks", "_node", "_recorded", "_requires",
+                 "_seen", "_view", "data", "grad")  # fmt: skip
 
     __array_priority__: ClassVar[float] = 1000.0
 
@@ -127,6 +125,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
             assert outer is not None
             self._base, self._view = source._base, lambda array: view(outer(array))
         self._seen = self._base._changes
+        self._recorded = mode.state.recording  # or it was made within no_grad()
 
     def _renew_history(self) -> None:
         """A base that was changed in place has another history, and so have its views."""
@@ -243,7 +242,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
             self.grad = gradient.clone() if self.grad is None else self.grad + gradient
         elif self.grad is None:
             # It may be a view, or the array of another tensor's gradient.
-            self.grad = Tensor._bare(_own(gradient))
+            self.grad = Tensor._bare(gradient.copy())
         elif self.grad.requires_grad:
             self.grad = self.grad + gradient
         else:
@@ -331,7 +330,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
         if not recording or edges.count(None) == len(edges):
             self._write(entry, arrays, options, write)
             return self
-        if any(e is not None and needs[1][:1] == (True,) for e, needs in zip(edges, entry.needs, strict=False)):
+        if any(one is not None and n[1][:1] == (True,) for one, n in zip(edges, entry.needs, strict=False)):
             arrays[0] = self.data.copy()  # what the backward pass reads is the value before
             inputs = (Tensor._bare(arrays[0]), *others)
         # Made before the change, so that a part of this tensor among the others is noticed to have changed.
@@ -453,11 +452,6 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
-
-
-def _own(gradient: np.ndarray) -> np.ndarray:
-    """An array that nothing else shows."""
-    return gradient.copy()
 
 
 def _edge_of_output(tensor: Tensor) -> Any:

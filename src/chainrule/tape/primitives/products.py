@@ -5,6 +5,7 @@ import string
 
 import numpy as np
 
+from chainrule.tape.graph import sum_to_shape
 from chainrule.tape.primitive import Primitive, primitive
 from chainrule.tape.primitives.shapes import reshape, transpose, zeros_with_part
 
@@ -150,14 +151,16 @@ def _einsum_vjp(inputs, output, number):
 
     def vjp(g, _out, *arrays):
         others = [x for index, x in enumerate(arrays) if index != number]
-        sizes = dict(zip(term, arrays[number].shape, strict=True))
+        own = dict(zip(term, arrays[number].shape, strict=True))
         result = einsum(f"{','.join([output, *rest])}->{found}", g, *others)
         # Letters that only this input has were summed over: each of their entries has the same gradient.
-        shape = tuple(sizes[letter] if letter in found else 1 for letter in letters)
-        result = np.broadcast_to(reshape(result, shape=shape), tuple(sizes[letter] for letter in letters))
+        sizes = dict(zip(found, result.shape, strict=True))
+        spread = tuple(sizes.get(letter, 1) for letter in letters)
+        shape = tuple(own[letter] for letter in letters)
+        result = np.broadcast_to(reshape(result, shape=spread), np.broadcast_shapes(spread, shape))
         if letters == term:
             return result
         view = functools.partial(np.einsum, f"{term}->{letters}")  # the diagonal, writeable
-        return zeros_with_part(result, view=view, shape=arrays[number].shape)
+        return zeros_with_part(sum_to_shape(result, shape), view=view, shape=arrays[number].shape)
 
     return vjp

@@ -82,6 +82,8 @@ def _prod(x, *, axis=None, keepdims=False):
 
 def _prod_vjp(g, _out, x, axis=None, keepdims=False):
     """The product of all the others, without dividing by what may be zero."""
+    if 0 in x.shape:
+        return _spread(g, x.shape, axis, keepdims) * x
     axes = axes_of(axis, x.ndim)
     kept = tuple(index for index in range(x.ndim) if index not in axes)
     flat = np.transpose(x, kept + axes)
@@ -123,7 +125,8 @@ minimum_of = primitive("min", _minimum_of, _chosen_vjp, formula="min_i x_i")
 
 
 def _logsumexp(x, *, axis=None, keepdims=False):
-    return special.logsumexp(x, axis=axis, keepdims=keepdims)
+    # SciPy makes of a number with its dimensions kept an array of one entry.
+    return special.logsumexp(x, axis=axis, keepdims=keepdims and x.ndim > 0)
 
 
 logsumexp = primitive(
