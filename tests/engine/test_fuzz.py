@@ -185,8 +185,8 @@ def expectation(case):
         others = [exercise(ReferenceExecutor, nudged(training, seed), np.float64) for seed in range(6)]
         others.append(exercise(ReferenceExecutor, training, np.float32))
         sizes = [all_differences(other, expected) for other in others]
-    # A few samples may be lucky: of what cancels, the rounding depends on the order of a sum. Gross mistakes are
-    # looked for here; double precision is held to 1e-8, and test_parity.py holds single precision to 1e-4.
+    # A few samples may be lucky: of what cancels, the rounding depends on the order of a sum. Gross mistakes
+    # are looked for here; double precision is held to 1e-8, and test_parity.py holds single one to 1e-4.
     normalises = any(op.kind in ("batch_norm", "layer_norm") for op in training.plan.operations)
     floor = 1e-2 if normalises else 1e-3
     limits = {name: max(floor, 8 * max(size[name] for size in sizes)) for name in sizes[0]}
