@@ -8,12 +8,11 @@ reference's; loss and gradient are the tape's.
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from chainrule.execution import Examples, Penalty
 from chainrule.nn import Dropout, Module
 from chainrule.nn.random import executing_with
-from chainrule.plan import Plan, Slot, loss_term, store
+from chainrule.plan import Plan, Slot, append_slot, counts_batches, loss_term, store
 from chainrule.reference import ReferenceExecutor, dropout_keeps
 from chainrule.tape import Tensor, enable_grad, grad, no_grad
 from chainrule.tape.primitives import LOSS_PRIMITIVES
@@ -42,21 +41,17 @@ def outline(module: Module, loss: Any, X: Any) -> Plan:
     if len(shape) != 2:
         raise ValueError(f"X must have two dimensions, one row an example; got shape {shape}")
     parameters: list[Slot] = []
-    offset = 0
     dtype = np.dtype(np.float32)
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            parameters.append(Slot(name, offset, parameter.shape, penalised=parameter.ndim > 1))
-            offset += parameter.size
+            append_slot(parameters, name, parameter.shape, penalised=parameter.ndim > 1)
             dtype = parameter.dtype
     if not parameters:
         raise ValueError("module has no parameter that requires a gradient: there is nothing to train")
     buffers: list[Slot] = []
-    offset = 0
     for name, buffer in module.named_buffers():
-        if buffer.dtype.kind == "f" or name.endswith("num_batches_tracked"):
-            buffers.append(Slot(name, offset, buffer.shape))
-            offset += buffer.size
+        if buffer.dtype.kind == "f" or counts_batches(name):
+            append_slot(buffers, name, buffer.shape)
     output = _outputs(module, np.zeros((2, shape[1]), dtype))
     if output.ndim != 2 or output.shape[0] != 2:
         raise ValueError(f"module must give shape (2, outputs) for two rows of X; got {output.shape}")
@@ -136,7 +131,7 @@ class TapeExecutor(ReferenceExecutor):
         store(plan, module, parameters, buffers)
         named = dict(module.named_parameters())
         self._tensors = [named[slot.name] for slot in plan.parameters]
-        self._counters = [slot for slot in plan.buffers if slot.name.endswith("num_batches_tracked")]
+        self._counters = [slot for slot in plan.buffers if counts_batches(slot.name)]
         places = {op.name: k for k, op in enumerate(plan.operations)}
         self._dropouts = {
             id(one): places.get(path, number)
@@ -146,13 +141,10 @@ class TapeExecutor(ReferenceExecutor):
 
     def predict(self, X: Any) -> np.ndarray:
         """Raw outputs z of the network in evaluation mode."""
-        X = self._array(X)
+        X = self._rows(X)
         parts = range(0, len(X), ROWS_AT_ONCE)
         rows = [_outputs(self.module, X[start : start + ROWS_AT_ONCE]) for start in parts]
         return np.concatenate(rows) if rows else np.empty((0, self.plan.n_outputs), self.dtype)
-
-    def _array(self, X: Any) -> np.ndarray:
-        return X.toarray() if scipy.sparse.issparse(X) else np.asarray(X, dtype=self.dtype)
 
     def _backpropagate(
         self,
@@ -167,7 +159,7 @@ class TapeExecutor(ReferenceExecutor):
         kept = self.buffers.copy()
         self.module.train(training)
         with executing_with(_Masks(self._dropouts, seed, step, self.dtype)), enable_grad():
-            loss = self._tape_loss(self.module(Tensor(self._array(examples.X))), examples)
+            loss = self._tape_loss(self.module(Tensor(self._rows(examples.X))), examples)
             gradients = grad(loss, self._tensors, allow_unused=True)
         if update_running:
             self._note_counters()
@@ -184,10 +176,7 @@ class TapeExecutor(ReferenceExecutor):
         """The weighted mean loss of the batch."""
         term = self.plan.loss
         losses = LOSS_PRIMITIVES[term.name](z, examples.y, setting=self.dtype.type(term.setting))
-        weights = np.ones(len(z), self.dtype) if examples.weights is None else examples.weights
-        total = weights.sum()
-        share = weights * self.dtype.type(term.scale) / total if total > 0 else np.zeros_like(weights)
-        mean: Tensor = (share * losses).sum()
+        mean: Tensor = (self._shares(examples) * losses).sum()
         return mean
 
     def _note_counters(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.execution import Examples, Penalty
 from chainrule.reference import ReferenceExecutor
+from chainrule.tape import Tensor, finite_differences
 
 __all__ = ["FiniteDifferenceExecutor"]
 
@@ -41,24 +42,16 @@ class FiniteDifferenceExecutor(ReferenceExecutor):
         update_running: bool = False,
     ) -> tuple[float, float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
         """What the reference gives, with another gradient."""
-        loss, penalty_value, exact, values, deltas = super()._backpropagate(
+        loss, penalty_value, _, values, deltas = super()._backpropagate(
             examples, penalty, training, step, seed, update_running
         )
-        w = self.parameters
+        before = self.parameters.copy()
 
-        def total() -> float:
+        def total(w: Tensor) -> float:
+            self.parameters[:] = w.data
             z = self.values(examples.X, training=training, step=step, seed=seed)[-1]
             return self._mean_loss(z, examples)[0] + self._penalty(penalty, examples)[0]
 
-        gradient = np.empty_like(exact)
-        for index in range(w.size):
-            before = w[index]
-            e = np.finfo(self.dtype).eps ** (1 / 3) * max(1.0, abs(before))
-            above, below = before + self.dtype.type(e), before - self.dtype.type(e)
-            w[index] = above
-            higher = total()
-            w[index] = below
-            lower = total()
-            w[index] = before
-            gradient[index] = (higher - lower) / float(above - below)
+        gradient = finite_differences(total, before)
+        self.parameters[:] = before
         return loss, penalty_value, gradient, values, deltas

@@ -16,8 +16,21 @@ import numpy as np
 from chainrule.arrays import zeros
 from chainrule.functions import get_activation, get_loss
 from chainrule.nn import Module
+from chainrule.nn.module import dotted
 
-__all__ = ["KINDS", "LossTerm", "Operation", "Plan", "Slot", "flatten", "loss_term", "lower", "store"]
+__all__ = [
+    "KINDS",
+    "LossTerm",
+    "Operation",
+    "Plan",
+    "Slot",
+    "append_slot",
+    "counts_batches",
+    "flatten",
+    "loss_term",
+    "lower",
+    "store",
+]
 
 # The kinds of operation; an executor that lacks one fails the parity tests.
 KINDS = ("linear", "activation", "batch_norm", "layer_norm", "dropout", "add")
@@ -136,6 +149,18 @@ class Plan:
         return any(operation.kind == kind for operation in self.operations)
 
 
+def append_slot(slots: list[Slot], name: str, shape: tuple[int, ...], penalised: bool = False) -> int:
+    """Add a slot behind those there are; returns its offset."""
+    offset = slots[-1].offset + slots[-1].size if slots else 0
+    slots.append(Slot(name, offset, shape, penalised))
+    return offset
+
+
+def counts_batches(name: str) -> bool:
+    """Whether a buffer of this name is batch norm's count of batches, which PyTorch keeps in int64."""
+    return name.endswith("num_batches_tracked")
+
+
 class _Builder:
     """What a module's ``lower`` method talks to: each call adds an operation and returns its value."""
 
@@ -146,16 +171,10 @@ class _Builder:
         self.widths = [n_inputs]
 
     def _parameter(self, path: str, name: str, shape: tuple[int, ...], penalised: bool = False) -> int:
-        return self._append(self.parameters, path, name, shape, penalised)
+        return append_slot(self.parameters, dotted(path, name), shape, penalised)
 
     def _buffer(self, path: str, name: str, shape: tuple[int, ...]) -> int:
-        return self._append(self.buffers, path, name, shape, False)
-
-    @staticmethod
-    def _append(slots: list[Slot], path: str, name: str, shape: tuple[int, ...], penalised: bool) -> int:
-        offset = slots[-1].offset + slots[-1].size if slots else 0
-        slots.append(Slot(f"{path}.{name}" if path else name, offset, shape, penalised))
-        return offset
+        return append_slot(self.buffers, dotted(path, name), shape)
 
     def _operation(self, kind: str, path: str, source: int, width_out: int, **constants: Any) -> int:
         width_in = self.widths[source]
@@ -316,6 +335,6 @@ def store(plan: Plan, module: Module, parameters: np.ndarray, buffers: np.ndarra
     for slot in plan.buffers:
         view = slot.view(buffers)
         # PyTorch counts batches in an int64; every other statistic has the parameters' dtype.
-        counter = slot.name.endswith("num_batches_tracked")
+        counter = counts_batches(slot.name)
         views[slot.name] = np.array(round(float(view)), dtype=np.int64) if counter else view
     module.bind(views)

@@ -131,11 +131,16 @@ class ReferenceExecutor:
 
     # -- forward -----------------------------------------------------------------------------------
 
+    def _rows(self, X: Any) -> np.ndarray:
+        """X as a dense array."""
+        rows: np.ndarray = X.toarray() if scipy.sparse.issparse(X) else np.asarray(X, dtype=self.dtype)
+        return rows
+
     def values(
         self, X: Any, *, training: bool, step: int = 0, seed: int = 0, update_running: bool = False
     ) -> list[np.ndarray]:
         """Every value of the forward pass, X first: the cache that backpropagation reads."""
-        values = [X.toarray() if scipy.sparse.issparse(X) else np.asarray(X, dtype=self.dtype)]
+        values = [self._rows(X)]
         for k, op in enumerate(self.plan.operations):
             h = values[op.source]
             if op.kind == "linear":
@@ -221,13 +226,18 @@ class ReferenceExecutor:
 
     # -- loss --------------------------------------------------------------------------------------
 
+    def _shares(self, examples: Examples) -> np.ndarray:
+        """What each example's loss counts for: its share of the weights, times the loss term's scale."""
+        weights = np.ones(len(examples), self.dtype) if examples.weights is None else examples.weights
+        total = weights.sum()
+        scale = self.dtype.type(self.plan.loss.scale)
+        return weights * scale / total if total > 0 else np.zeros_like(weights)
+
     def _mean_loss(self, z: np.ndarray, examples: Examples) -> tuple[float, np.ndarray]:
         """The batch's weighted mean loss and its gradient with respect to z, equation (3)."""
         term = self.plan.loss
         record = get_loss(term.name)
-        weights = np.ones(len(z), self.dtype) if examples.weights is None else examples.weights
-        total = weights.sum()
-        share = weights * self.dtype.type(term.scale) / total if total > 0 else np.zeros_like(weights)
+        share = self._shares(examples)
         loss = float(
             (share * record.value(z, examples.y, self.dtype.type(term.setting))).sum(dtype=np.float64)
         )

@@ -19,6 +19,7 @@ from chainrule.explain.writing import (
     Table,
     Value,
     entries,
+    joined,
     needs_brackets,
     number,
     one_line,
@@ -101,14 +102,7 @@ def steps_latex(line: Line, digits: int) -> list[str]:
 
 def prose_latex(prose: Prose, digits: int) -> str:
     """Words and formulas."""
-    text = ""
-    for one in prose:
-        if isinstance(one, str):
-            piece = escaped(one)
-        else:
-            piece = f"${expression_latex(one if isinstance(one, tuple) else (one,), digits)}$"
-        text += piece if not text or piece[:1] in ",.;:)" else f" {piece}"
-    return text
+    return joined(prose, escaped, lambda one: f"${expression_latex(one, digits)}$")
 
 
 def _line(line: Line, digits: int) -> str:

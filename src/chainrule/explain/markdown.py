@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.explain.latex import expression_latex, steps_latex
-from chainrule.explain.writing import Equations, Heading, Line, Page, Paragraph, Prose, Table
+from chainrule.explain.writing import Equations, Heading, Line, Page, Paragraph, Prose, Table, joined
 
 __all__ = ["page_markdown"]
 
@@ -20,14 +20,7 @@ def _escaped(words: str) -> str:
 
 
 def _prose(prose: Prose, digits: int) -> str:
-    text = ""
-    for one in prose:
-        if isinstance(one, str):
-            piece = _escaped(one)
-        else:
-            piece = f"${_in_cell(expression_latex(one if isinstance(one, tuple) else (one,), digits))}$"
-        text += piece if not text or piece[:1] in ",.;:)" else f" {piece}"
-    return text
+    return joined(prose, _escaped, lambda one: f"${_in_cell(expression_latex(one, digits))}$")
 
 
 def _chain(line: Line, digits: int) -> str:

@@ -20,9 +20,9 @@ from chainrule.explain.writing import (
     Prose,
     Symbol,
     Table,
-    Token,
     Value,
     entries,
+    joined,
     needs_brackets,
     number,
     one_line,
@@ -106,19 +106,15 @@ def _value(token: Value, before: str, digits: int) -> _Box:
     return _Box((f"({written})" if needs_brackets(before, token.value) else written,))
 
 
-def _inline(token: Token | Expression, digits: int) -> str:
+def _inline(expression: Expression, digits: int) -> str:
     """A formula amid words."""
-    boxes = _boxes(token if isinstance(token, tuple) else (token,), digits)
+    boxes = _boxes(expression, digits)
     return "".join(box.rows[0] for box in boxes).strip()
 
 
 def prose_text(prose: Prose, digits: int) -> str:
-    """Words and formulas, with a space between them unless a sign of punctuation follows."""
-    text = ""
-    for one in prose:
-        piece = one.replace("->", "→") if isinstance(one, str) else _inline(one, digits)
-        text += piece if not text or piece[:1] in ",.;:)" else f" {piece}"
-    return text
+    """Words and formulas."""
+    return joined(prose, lambda words: words.replace("->", "→"), lambda one: _inline(one, digits))
 
 
 # -- lines -----------------------------------------------------------------------------------------

@@ -161,6 +161,15 @@ def prose_in_numbers(prose: Prose) -> Prose:
     return tuple(one if isinstance(one, str | tuple) else _in_numbers(one) for one in prose)
 
 
+def joined(prose: Prose, words: Callable[[str], str], formula: Callable[[Expression], str]) -> str:
+    """Words and formulas, with a space between them unless a sign of punctuation follows."""
+    text = ""
+    for one in prose:
+        piece = words(one) if isinstance(one, str) else formula(one if isinstance(one, tuple) else (one,))
+        text += piece if not text or piece[:1] in ",.;:)" else f" {piece}"
+    return text
+
+
 def in_shapes(expression: Expression) -> Expression:
     """The same formula with shapes in place of symbols: (n, 784) (784, 128) + (128,)."""
     return tuple(_shape_mark(token) if isinstance(token, Symbol) else token for token in expression)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from chainrule.tape import Tensor
+from chainrule.tape.sizes import as_sizes
 
 __all__ = [
     "as_generator",
@@ -105,10 +106,6 @@ def _from_seed(name: str, seed: Any) -> np.random.Generator:
 # -- tensors of random numbers, with PyTorch's names -------------------------------------------------
 
 
-def _sizes(shape: tuple) -> tuple[int, ...]:
-    return tuple(shape[0]) if len(shape) == 1 and np.iterable(shape[0]) else shape
-
-
 def randn(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False, rng: Any = None) -> Tensor:
     """Normal numbers of mean 0 and variance 1.
 
@@ -117,12 +114,12 @@ def randn(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = Fals
     >>> randn(32, 784).shape
     (32, 784)
     """
-    return Tensor(as_generator(rng).standard_normal(_sizes(shape)).astype(dtype), requires_grad)
+    return Tensor(as_generator(rng).standard_normal(as_sizes(shape)).astype(dtype), requires_grad)
 
 
 def rand(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False, rng: Any = None) -> Tensor:
     """Numbers evenly distributed over [0, 1)."""
-    return Tensor(as_generator(rng).random(_sizes(shape)).astype(dtype), requires_grad)
+    return Tensor(as_generator(rng).random(as_sizes(shape)).astype(dtype), requires_grad)
 
 
 def randint(low: int, high: Any, size: Any = None, *, rng: Any = None) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from chainrule.tape.sizes import as_sizes
 from chainrule.tape.tensor import Tensor, as_dtype
 
 __all__ = ["arange", "as_tensor", "eye", "from_numpy", "full", "linspace", "ones", "ones_like", "tensor",
@@ -55,18 +56,14 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor(array)
 
 
-def _shape(sizes: tuple) -> tuple:
-    return tuple(sizes[0]) if len(sizes) == 1 and np.iterable(sizes[0]) else sizes
-
-
 def zeros(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
     """Zeros."""
-    return Tensor(np.zeros(_shape(shape), as_dtype(dtype)), requires_grad)
+    return Tensor(np.zeros(as_sizes(shape), as_dtype(dtype)), requires_grad)
 
 
 def ones(*shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return Tensor(np.ones(_shape(shape), as_dtype(dtype)), requires_grad)
+    return Tensor(np.ones(as_sizes(shape), as_dtype(dtype)), requires_grad)
 
 
 def full(shape: tuple, fill_value: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:

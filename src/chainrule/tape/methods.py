@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.functions import ACTIVATIONS
 from chainrule.tape.primitive import PRIMITIVES
 from chainrule.tape.primitives import elementwise, products, records, reductions, shapes
+from chainrule.tape.sizes import as_sizes
 
 __all__ = ["Chosen", "Methods"]
 
@@ -21,10 +22,6 @@ class Chosen(NamedTuple):
 
     values: Any
     indices: Any
-
-
-def _sizes(sizes: tuple) -> tuple:
-    return tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int | np.integer) else sizes
 
 
 def _axis(axis: Any, dim: Any) -> Any:
@@ -192,11 +189,11 @@ class Methods:
 
     def reshape(self, *shape: Any) -> Any:
         """The entries in another shape."""
-        return shapes.reshape(self, shape=_sizes(shape))
+        return shapes.reshape(self, shape=as_sizes(shape))
 
     def view(self, *shape: Any) -> Any:
         """``reshape`` that insists on sharing memory; RuntimeError where it cannot."""
-        made = shapes.reshape(self, shape=_sizes(shape))
+        made = shapes.reshape(self, shape=as_sizes(shape))
         if made.size and not np.may_share_memory(made.data, self.data):
             raise RuntimeError(f"view cannot give shape {made.shape} without a copy; use reshape")
         return made
@@ -213,7 +210,7 @@ class Methods:
 
     def transpose(self, *axes: Any) -> Any:
         """Two axes exchanged, as in PyTorch; without arguments, or with all axes, as in NumPy."""
-        axes = _sizes(axes)
+        axes = as_sizes(axes)
         if len(axes) == 2 and self.data.ndim != 2:
             return np.swapaxes(self, *axes)  # type: ignore[call-overload]
         if len(axes) == 2 and axes[0] % 2 == axes[1] % 2:
@@ -226,7 +223,7 @@ class Methods:
 
     def permute(self, *axes: Any) -> Any:
         """The axes in another order."""
-        return shapes.transpose(self, axes=_sizes(axes))
+        return shapes.transpose(self, axes=as_sizes(axes))
 
     def swapaxes(self, first: int, second: int) -> Any:
         """Two axes exchanged."""
@@ -245,7 +242,7 @@ class Methods:
 
     def expand(self, *shape: Any) -> Any:
         """Copied along axes of length 1, without taking memory; -1 leaves an axis as it is."""
-        sizes = _sizes(shape)
+        sizes = as_sizes(shape)
         old = (None,) * (len(sizes) - self.data.ndim) + self.data.shape
         return shapes.broadcast_to(
             self, shape=tuple(o if n == -1 else n for n, o in zip(sizes, old, strict=True))
@@ -253,11 +250,11 @@ class Methods:
 
     def repeat(self, *sizes: Any) -> Any:
         """Copied so many times along each axis: PyTorch's ``repeat``, NumPy's ``tile``."""
-        return np.tile(self, _sizes(sizes))  # type: ignore[call-overload]
+        return np.tile(self, as_sizes(sizes))  # type: ignore[call-overload]
 
     def flip(self, *dims: Any) -> Any:
         """Backwards along axes."""
-        return shapes.reverse(self, axis=tuple(_sizes(dims)))
+        return shapes.reverse(self, axis=tuple(as_sizes(dims)))
 
     def gather(self, dim: int, index: Any) -> Any:
         """Entries at an index along one axis."""

@@ -213,10 +213,8 @@ def _diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 def _diag(x: Any, k: int = 0) -> Any:
     if x.ndim == 2:
         return _diagonal(x, k)
-    n = len(x) + abs(k)
     places = np.diag(np.arange(1, len(x) + 1), k)
     padded = shapes.concatenate([np.zeros(1, x.dtype), x])
-    assert places.shape == (n, n)
     return padded[places]
 
 

@@ -17,8 +17,6 @@ from chainrule.tape.primitives.shapes import part_of, with_part
 
 __all__ = ["Parameter", "RemovableHook", "Tensor"]
 
-_KINDS = "fiub"
-
 
 class RemovableHook:
     """What ``register_hook`` gives back: ``remove()`` takes the hook away."""
@@ -83,8 +81,7 @@ class Tensor(Operators, Methods, NumpyProtocol):
         if isinstance(data, Tensor):
             data = data.data
         array = np.asarray(data)
-        if array.dtype.kind not in _KINDS or array.dtype == np.float16 or array.dtype.itemsize > 8:
-            raise TypeError(f"data must be float32, float64, integers or booleans; got dtype {array.dtype}")
+        as_dtype(array.dtype, "data must be {}; got dtype {}")
         self._set(array)
         if requires_grad:
             self.requires_grad_()
@@ -483,9 +480,9 @@ def _start(tensor: Tensor, gradient: Any, create_graph: bool) -> Any:
     return gradient if create_graph else gradient.data
 
 
-def as_dtype(dtype: DTypeLike) -> np.dtype:
+def as_dtype(dtype: DTypeLike, message: str = "dtype must be {}; got {}") -> np.dtype:
     """A dtype that a tensor can have."""
     found = np.dtype(dtype)
-    if found.kind not in _KINDS or found == np.float16 or found.itemsize > 8:
-        raise TypeError(f"dtype must be float32, float64, integers or booleans; got {found}")
+    if found.kind not in "fiub" or found == np.float16 or found.itemsize > 8:
+        raise TypeError(message.format("float32, float64, integers or booleans", found))
     return found

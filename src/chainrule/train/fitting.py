@@ -101,18 +101,32 @@ def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | Non
     array([[2.]], dtype=float32)
     """
     term = LossTerm("half_squared_error")
-    try:
-        plan, name = lower(module, term), "engine" if executor == "auto" else executor
-    except NotImplementedError:
-        if executor not in ("auto", "tape"):
-            raise
-        plan, name = outline(module, term, X), "tape"
+    lowered = _lowered(module, term, executor)
+    name = _chosen(executor, lowered)
+    plan = lowered or outline(module, term, X)
     parameters, buffers = _vectors(module, plan, _module_dtype(module))
     examples = prepare(plan, X, np.zeros((_n_rows(X), plan.n_outputs)), dtype=parameters.dtype)
     result: np.ndarray = make_executor(
         name, plan, parameters, buffers, n_jobs, module=module.copy() if name == "tape" else None
     ).predict(examples.X)
     return result
+
+
+def _lowered(module: Module, loss: Any, executor: str) -> Plan | None:
+    """The module's plan; None if it has none, and the executor can do without."""
+    try:
+        return lower(module, loss)
+    except NotImplementedError:
+        if executor not in ("auto", "tape"):
+            raise
+        return None
+
+
+def _chosen(executor: str, plan: Plan | None) -> str:
+    """The executor's name: "auto" is the engine where there is a plan, else the tape."""
+    if executor != "auto":
+        return executor
+    return "tape" if plan is None else "engine"
 
 
 def _count(name: str, value: Any) -> int:
@@ -165,26 +179,15 @@ class Fitting:
         self.options = read_options(options)
         self.epochs = _count("epochs", epochs)
         self.batch_size = _count("batch_size", batch_size)
-        self.plan = self._lowered()
+        self.plan = _lowered(module, loss, self.options.executor)
         self.dtype = np.dtype(self.options.dtype or _module_dtype(module))
         self.metrics = metric_functions(self.options.metrics)
         self.random = np.random.default_rng(self.options.seed)
 
-    def _lowered(self) -> Plan | None:
-        """The module's plan; None if only the tape can run it."""
-        try:
-            return lower(self.module, self.loss)
-        except NotImplementedError:
-            if self.options.executor not in ("auto", "tape"):
-                raise
-            return None
-
     def run(self, X: Any, y: Any, validation: Any = None) -> History:
         """Train, and give the module the weights of the epoch to keep."""
         options = self.options
-        name = options.executor
-        if name == "auto":
-            name = "tape" if self.plan is None else "engine"
+        name = _chosen(options.executor, self.plan)
         if self.plan is None:
             self.plan = outline(self.module, self.loss, X)
         self.record = get_loss(self.plan.loss.name)
