@@ -15,7 +15,7 @@ from chainrule.nn.random import executing_with
 from chainrule.plan import Plan, Slot, append_slot, counts_batches, loss_term, store
 from chainrule.reference import ReferenceExecutor, dropout_keeps
 from chainrule.tape import Tensor, enable_grad, grad, no_grad
-from chainrule.tape.primitives import LOSS_PRIMITIVES
+from chainrule.tape.primitives import TOTAL_LOSS_PRIMITIVES
 
 __all__ = ["TapeExecutor", "outline"]
 
@@ -139,6 +139,7 @@ class TapeExecutor(ReferenceExecutor):
             if isinstance(one, Dropout)
         }
 
+    @np.errstate(all="ignore")
     def predict(self, X: Any) -> np.ndarray:
         """Raw outputs z of the network in evaluation mode."""
         X = self._rows(X)
@@ -175,8 +176,8 @@ class TapeExecutor(ReferenceExecutor):
     def _tape_loss(self, z: Tensor, examples: Examples) -> Tensor:
         """The weighted mean loss of the batch."""
         term = self.plan.loss
-        losses = LOSS_PRIMITIVES[term.name](z, examples.y, setting=self.dtype.type(term.setting))
-        mean: Tensor = (self._shares(examples) * losses).sum()
+        total_loss, setting = TOTAL_LOSS_PRIMITIVES[term.name], self.dtype.type(term.setting)
+        mean: Tensor = total_loss(z, examples.y, setting=setting, share=self._shares(examples))
         return mean
 
     def _note_counters(self) -> None:

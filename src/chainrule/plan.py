@@ -229,13 +229,23 @@ class _Builder:
 
 
 def loss_term(loss: Any, n_outputs: int) -> LossTerm:
-    """Read a loss given by name, as a module of ``chainrule.nn``, or as a LossTerm."""
+    """Read a loss given by name, as a module of ``chainrule.nn``, or as a LossTerm.
+
+    Raises
+    ------
+    ValueError
+        If the module's reduction is not the mean, which is what a training minimizes.
+    """
     if isinstance(loss, LossTerm):
         return loss
     if isinstance(loss, str):
         record = get_loss(loss)
         return LossTerm(record.name, record.setting)
     if hasattr(loss, "record") and hasattr(loss, "settings"):
+        if loss.reduction != "mean":
+            raise ValueError(
+                f"loss must have reduction='mean', which training minimizes; got {loss.reduction!r}"
+            )
         record = get_loss(loss.record)
         setting = loss.settings[0] if loss.settings else record.setting
         return LossTerm(record.name, float(setting), float(loss.scale(n_outputs)))

@@ -55,10 +55,27 @@ def test_lowering_widths_and_cost(lowered):
         layer.output_width(5)
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 5), (2, 2, 4)])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5), (4, 3)])
 def test_input_of_the_wrong_shape(shape):
-    with pytest.raises(ValueError, match=r"Linear\(in_features=4.*\): x must have shape \(n, 4\); got \("):
+    message = r"Linear\(in_features=4.*\): the last axis of x must have 4 entries; got shape \("
+    with pytest.raises(ValueError, match=message):
         nn.Linear(4, 3)(np.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4), (2, 0, 4)])
+def test_works_on_the_last_axis(shape, rng):
+    layer = nn.Linear(4, 3, dtype="float64", rng=0)
+    x = rng.normal(size=shape)
+    z = layer(x)
+    assert z.shape == (*shape[:-1], 3)
+    assert np.allclose(z, np.einsum("...i,oi->...o", x, layer.weight.data) + layer.bias.data, rtol=1e-14)
+
+
+def test_weights_lie_by_inputs_as_in_a_plan():
+    layer = nn.Linear(4, 3)
+    assert layer.weight.data.flags.f_contiguous
+    layer.weight = np.ones((3, 4))
+    assert layer.weight.data.flags.f_contiguous
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from chainrule import nn
+import chainrule
+from chainrule import Tensor, nn
 from chainrule.functions.losses import LOSSES, get_loss
 
 LOSS_CLASSES = [getattr(nn, name) for name in nn.__all__ if name.endswith("Loss")]
@@ -71,6 +72,21 @@ def test_elementwise_losses_are_pytorchs(torch, rng, name, kwargs, n_outputs):
     ours, theirs = getattr(nn, name)(**kwargs), getattr(torch.nn, name)(**kwargs)
     assert repr(ours) == repr(theirs)
     assert ours(z, y) == pytest.approx(theirs(torch.from_numpy(z), torch.from_numpy(y)).item(), rel=1e-12)
+    check_reductions(torch, name, kwargs, z, y)
+
+
+def check_reductions(torch, name, kwargs, z, y):
+    """Values and gradients of the losses that are not averaged, against PyTorch's."""
+    for reduction in ("sum", "none"):
+        ours = getattr(nn, name)(**kwargs, reduction=reduction)
+        theirs = getattr(torch.nn, name)(**kwargs, reduction=reduction)
+        z_ours, z_theirs = Tensor(z, requires_grad=True), torch.tensor(z, requires_grad=True)
+        found, expected = ours(z_ours, y), theirs(z_theirs, torch.from_numpy(y))
+        np.testing.assert_allclose(found.data, expected.detach().numpy(), rtol=1e-12, atol=1e-14)
+        v = np.linspace(1.0, 2.0, found.size).reshape(found.shape)
+        found.backward(v)
+        expected.backward(torch.from_numpy(v))
+        np.testing.assert_allclose(z_ours.grad.data, z_theirs.grad.numpy(), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2, 1.0])
@@ -87,6 +103,9 @@ def test_cross_entropy_is_pytorchs(torch, rng, label_smoothing, weighted, probab
     assert ours(z, y) == pytest.approx(theirs(torch.from_numpy(z), torch.from_numpy(y)).item(), rel=1e-12)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
+    check_reductions(
+        torch, "CrossEntropyLoss", {"label_smoothing": label_smoothing}, z, y
+    )  # fmt: skip
 
 
 # -- what the plan reads ---------------------------------------------------------------------------
@@ -134,9 +153,24 @@ def test_a_vector_of_targets_is_one_column():
 
 
 @pytest.mark.parametrize("loss", LOSS_CLASSES)
-def test_only_the_mean(loss):
-    with pytest.raises(ValueError, match="reduction must be 'mean', the only value supported; got 'sum'"):
-        loss(reduction="sum")
+def test_reductions_belong_together(loss, rng):
+    z = rng.normal(size=(5, 3))
+    y = rng.integers(0, 3, 5) if loss is nn.CrossEntropyLoss else rng.integers(0, 2, (5, 3))
+    each, total, mean = (loss(reduction=reduction)(z, y) for reduction in ("none", "sum", "mean"))
+    assert each.shape == (z.shape if loss.averages_outputs else (5,))
+    assert total == pytest.approx(each.sum(), rel=1e-14)
+    assert mean == pytest.approx(each.mean(), rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", LOSS_CLASSES)
+def test_reduction_is_checked(loss):
+    with pytest.raises(ValueError, match="reduction must be one of 'mean', 'sum', 'none'; got 'max'"):
+        loss(reduction="max")
+
+
+def test_training_minimizes_means_only():
+    with pytest.raises(ValueError, match="loss must have reduction='mean', .* got 'sum'"):
+        chainrule.fit(nn.Linear(2, 1), np.zeros((4, 2)), np.zeros(4), loss=nn.MSELoss(reduction="sum"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ import numpy as np
 from scipy import special
 
 from chainrule.functions import ACTIVATIONS, LOSSES
-from chainrule.tape.primitives import ACTIVATION_PRIMITIVES, LOSS_PRIMITIVES, PRIMITIVES
+from chainrule.tape.primitives import (
+    ACTIVATION_PRIMITIVES,
+    LOSS_PRIMITIVES,
+    PRIMITIVES,
+    TOTAL_LOSS_PRIMITIVES,
+)
 
 DOMAINS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "any": lambda x: x,
@@ -291,18 +296,29 @@ TARGETS: dict[str, list[np.ndarray]] = {
     "binary_cross_entropy": [special.expit(Y), (Y > 0).astype(float)],
     "poisson": [np.round(np.abs(3 * Y))],
 }
-for _name, _entry in LOSS_PRIMITIVES.items():
+
+
+def _losses(z, y, setting, value):
+    return value(z, y, setting)
+
+
+def _total_loss(z, y, setting, share, value):
+    return sum(np.broadcast_to(share, len(z)) * value(z, y, setting))
+
+
+for _name, _record in LOSSES.items():
+    _targets, _setting = TARGETS.get(_name, [Y]), {"setting": _record.setting}
+    _entry, _total = LOSS_PRIMITIVES[_name], TOTAL_LOSS_PRIMITIVES[_name]
     RECORDS[_entry.name] = (
         _entry,
+        [Example((X, y), _setting, functools.partial(_losses, value=_record.value)) for y in _targets],
+    )
+    RECORDS[_total.name] = (
+        _total,
         [
-            Example(
-                (X, y),
-                {"setting": LOSSES[_name].setting},
-                functools.partial(
-                    lambda z, y, setting, value: value(z, y, setting), value=LOSSES[_name].value
-                ),
-            )
-            for y in TARGETS.get(_name, [Y])
+            Example((X, y), {**_setting, "share": share}, functools.partial(_total_loss, value=_record.value))
+            for y in _targets
+            for share in (0.25, np.array([0.5, 0.0, 2.0]))
         ],
     )
 

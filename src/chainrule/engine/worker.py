@@ -22,7 +22,7 @@ from chainrule.engine.calls import WORDS, place_in_step
 from chainrule.engine.layout import CACHE_LINE
 from chainrule.engine.parts import integers
 
-__all__ = ["play", "post", "wait_for"]
+__all__ = ["play", "play_one", "post", "wait_for"]
 
 N_ROWS, ORDER, START = (place_in_step(name) for name in ("n_rows", "order", "start"))
 NUMBER, TURN, SAMPLE = (place_in_step(name) for name in ("number", "turn", "sample"))
@@ -130,6 +130,18 @@ def play() -> Kernel:
         restore_denormals(control)
 
     return Kernel(play_schedule, ("play",))
+
+
+@cache
+def play_one() -> Kernel:
+    """Make the one call at address ``call``."""
+
+    def play_one_call(step, call):
+        control = flush_denormals()
+        play_calls(call, 1, step)
+        restore_denormals(control)
+
+    return Kernel(play_one_call, ("one",))
 
 
 @cache

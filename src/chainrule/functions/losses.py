@@ -167,12 +167,19 @@ def _softmax_cross_entropy(z, y, setting=0.0):
     # −Σ t log ŷ with log ŷ = z − log Σ eᶻ: no logarithm of an underflowed probability. The row's
     # maximum comes off both terms before they are subtracted, or large ones would cancel.
     shifted = z - z.max(axis=1, keepdims=True)
-    negative_log = np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
+    log_total = np.log(np.exp(shifted).sum(axis=1))
+    if y.ndim == 1 and setting == 0:
+        return log_total - shifted[np.arange(len(z)), y]
+    negative_log = log_total[:, None] - shifted
     return (_smoothed(z, y, setting) * negative_log).sum(axis=1)
 
 
 def _softmax_cross_entropy_gradient(z, y, setting=0.0):
     # Equation (4), ŷ − t, for rows that sum to one; weighted rows scale ŷ by their sum.
+    if y.ndim == 1 and setting == 0:
+        gradient = softmax(z)
+        gradient[np.arange(len(z)), y] -= 1
+        return gradient
     targets = _smoothed(z, y, setting)
     return targets.sum(axis=1, keepdims=True) * softmax(z) - targets
 

@@ -57,11 +57,23 @@ def check_dtype(dtype: DTypeLike) -> np.dtype:
     return checked
 
 
+def check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """One of a few words."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+    return str(value)
+
+
 def check_columns(layer: Any, x: Any, n_columns: int) -> None:
     """The input of a forward pass, one row an example."""
-    shape = np.shape(x)
-    if len(shape) != 2 or shape[1] != n_columns:
-        raise ValueError(f"{layer!r}: x must have shape (n, {n_columns}); got {shape}")
+    if x.ndim != 2 or x.shape[1] != n_columns:
+        raise ValueError(f"{layer!r}: x must have shape (n, {n_columns}); got {x.shape}")
+
+
+def check_last_axis(layer: Any, x: Any, n_columns: int) -> None:
+    """The input of a forward pass that works on the last axis, whatever comes before it."""
+    if not x.ndim or x.shape[-1] != n_columns:
+        raise ValueError(f"{layer!r}: the last axis of x must have {n_columns} entries; got shape {x.shape}")
 
 
 def check_width(layer: Any, width: int, expected: int) -> None:

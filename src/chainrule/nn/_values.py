@@ -69,7 +69,7 @@ def as_array(name: str, value: Any) -> np.ndarray:
 
 
 def replacement(name: str, current: np.ndarray | None, value: Any) -> np.ndarray | None:
-    """A copy of ``value`` in the shape and precision of the array that it replaces."""
+    """A copy of ``value`` in the shape, precision and layout of the array that it replaces."""
     if value is current:
         return current  # `layer.weight -= step` has already changed it in place
     if current is None or value is None:
@@ -78,7 +78,9 @@ def replacement(name: str, current: np.ndarray | None, value: Any) -> np.ndarray
     array = as_array(name, value)
     if array.shape != current.shape:
         raise ValueError(f"{name} must have shape {current.shape}; got {array.shape}")
-    return array.astype(current.dtype)
+    replaced: np.ndarray = np.empty_like(current)
+    replaced[...] = array
+    return replaced
 
 
 def check_writeable(name: str, array: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from chainrule.functions.initializers import get_initializer
-from chainrule.nn._checks import check_columns, check_dtype, check_flag, check_size, check_width
+from chainrule.nn._checks import check_dtype, check_flag, check_last_axis, check_size, check_width
 from chainrule.nn.builder import Builder
 from chainrule.nn.module import Module
 from chainrule.nn.random import as_generator
@@ -61,14 +61,14 @@ class Linear(Module):
         super().__init__()
         self.in_features = check_size("in_features", in_features)
         self.out_features = check_size("out_features", out_features)
-        weight = np.zeros((self.out_features, self.in_features), check_dtype(dtype))
-        self.register_parameter("weight", weight)
-        self.register_parameter("bias", weight[:, 0] if check_flag("bias", bias) else None)
+        transposed = np.zeros((self.in_features, self.out_features), check_dtype(dtype))
+        self.register_parameter("weight", transposed.T)  # lies as in a plan: see Slot.view
+        self.register_parameter("bias", transposed[0] if check_flag("bias", bias) else None)
         self.reset_parameters(rng)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Z = H Wᵀ + b: (n, in_features) to (n, out_features)."""
-        check_columns(self, x, self.in_features)
+        """Z = H Wᵀ + b: (..., in_features) to (..., out_features)."""
+        check_last_axis(self, x, self.in_features)
         z: Tensor = linear(x, self.weight) if self.bias is None else linear(x, self.weight, self.bias)
         return z
 

@@ -1,7 +1,7 @@
-"""Loss modules: PyTorch's names and means over the records of ``chainrule.functions.LOSSES``.
+"""Loss modules: PyTorch's names and reductions over the records of ``chainrule.functions.LOSSES``.
 
 A record gives one number an example, summed over the outputs. A module here says which record, with
-which settings, times which factor makes PyTorch's mean.
+which settings, times which factor makes PyTorch's loss, and whether that is averaged over the outputs.
 """
 
 from typing import Any, ClassVar
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from chainrule.functions.losses import get_loss
-from chainrule.nn._checks import check_flag, check_number, check_only, check_positive
+from chainrule.nn._checks import check_flag, check_number, check_one_of, check_only, check_positive
 from chainrule.nn.module import Module
 from chainrule.tape import Tensor, as_tensor
-from chainrule.tape.primitives import LOSS_PRIMITIVES
+from chainrule.tape.primitives import LOSS_PRIMITIVES, TOTAL_LOSS_PRIMITIVES
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -29,9 +29,15 @@ __all__ = [
 
 
 class LossModule(Module):
-    """The mean loss of raw outputs z (n, d) against targets y; ``loss(z, y)`` computes it.
+    """The loss of raw outputs z (n, d) against targets y; ``loss(z, y)`` computes it.
 
     Of a tensor z it is a tensor to call ``backward`` on, of an array a float.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default="mean"
+        Average, sum, or one number for each entry of z (for each example, where ``averages_outputs`` is
+        False). ``chainrule.fit`` minimizes means.
 
     Attributes
     ----------
@@ -39,34 +45,48 @@ class LossModule(Module):
         A key of ``chainrule.functions.LOSSES``.
     settings : tuple of float
         What is passed to the record after z and y.
+    factor : float
+        PyTorch's loss is this times the record's.
+    averages_outputs : bool
+        Whether the mean is over examples and outputs; otherwise over the examples.
 
     Raises
     ------
     ValueError
         If z is not two-dimensional, or the targets do not fit it.
+
+    Examples
+    --------
+    >>> z, y = np.array([[3.0, 1.0]]), np.array([[1.0, 0.0]])
+    >>> MSELoss()(z, y), MSELoss(reduction="sum")(z, y)
+    (2.5, 5.0)
+    >>> MSELoss(reduction="none")(z, y)
+    array([[4., 1.]])
     """
 
     record: ClassVar[str]
+    factor: ClassVar[float] = 1.0
+    averages_outputs: ClassVar[bool] = True
     settings: tuple[float, ...] = ()
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
-        check_only("reduction", reduction, "mean")
+        self.reduction = check_one_of("reduction", reduction, ("mean", "sum", "none"))
 
     def scale(self, n_outputs: int) -> float:
-        """The factor on the record's value: 1/n_outputs where PyTorch averages over the outputs."""
-        return 1.0 / n_outputs
+        """What the record's value is multiplied by in the mean over the batch."""
+        return self.factor / n_outputs if self.averages_outputs else self.factor
 
     def targets(self, y: ArrayLike, n_outputs: int) -> np.ndarray:
         """The targets as the record takes them; ValueError if they do not fit."""
         return get_loss(self.record).check_targets(y, n_outputs)
 
     def total_weight(self, y: ArrayLike, n_outputs: int) -> float:
-        """What the sum over the batch is divided by: the number of examples."""
-        return float(len(self.targets(y, n_outputs)))
+        """What the sum over the batch is divided by: the number of examples, one for each entry of y."""
+        return float(len(np.asarray(y)))
 
     def forward(self, z: Any, y: Any) -> Tensor:
-        """The mean loss of the batch: a tensor without axes."""
+        """The loss of the batch: a tensor without axes, unless ``reduction`` is "none"."""
         z = as_tensor(z)
         if isinstance(y, Tensor):
             if y.requires_grad:
@@ -81,9 +101,17 @@ class LossModule(Module):
         if len(targets) != len(z):
             raise ValueError(f"y must have one row for each of the {len(z)} rows of z; got {len(targets)}")
         setting = self.settings[0] if self.settings else get_loss(self.record).setting
-        losses = LOSS_PRIMITIVES[self.record](z, targets, setting=setting)
-        mean: Tensor = losses.sum() * (self.scale(n_outputs) / self.total_weight(y, n_outputs))
-        return mean
+        shape = z.shape if self.averages_outputs else z.shape[:1]
+        if self.reduction == "none" and self.averages_outputs:
+            z, targets = z.reshape(-1, 1), targets.reshape(-1, 1)
+        if self.reduction == "none":
+            losses: Tensor = LOSS_PRIMITIVES[self.record](z, targets, setting=setting)
+            return losses.reshape(shape) * self.factor
+        share = self.factor
+        if self.reduction == "mean":
+            share = self.scale(n_outputs) / self.total_weight(y, n_outputs)
+        total: Tensor = TOTAL_LOSS_PRIMITIVES[self.record](z, targets, setting=setting, share=share)
+        return total
 
 
 class HalfSquaredErrorLoss(LossModule):
@@ -96,10 +124,7 @@ class HalfSquaredErrorLoss(LossModule):
     """
 
     record = "half_squared_error"
-
-    def scale(self, n_outputs: int) -> float:
-        """1: the outputs are summed."""
-        return 1.0
+    averages_outputs = False
 
 
 class MSELoss(LossModule):
@@ -114,10 +139,7 @@ class MSELoss(LossModule):
     """
 
     record = "half_squared_error"
-
-    def scale(self, n_outputs: int) -> float:
-        """2/n_outputs: the half undone, the outputs averaged."""
-        return 2.0 / n_outputs
+    factor = 2.0  # undoes the half
 
 
 class L1Loss(LossModule):
@@ -236,6 +258,7 @@ class CrossEntropyLoss(LossModule):
     """
 
     record = "softmax_cross_entropy"
+    averages_outputs = False  # the sum over the classes is one number
 
     def __init__(
         self, weight: ArrayLike | None = None, label_smoothing: float = 0.0, *, reduction: str = "mean"
@@ -245,10 +268,6 @@ class CrossEntropyLoss(LossModule):
         self.register_buffer("weight", None if weight is None else _class_weights(weight))
         # With weights the smoothing is already in ``targets``: PyTorch smooths first, then weighs.
         self.settings = (0.0 if weight is not None else float(label_smoothing),)
-
-    def scale(self, n_outputs: int) -> float:
-        """1: the classes are summed."""
-        return 1.0
 
     def targets(self, y: ArrayLike, n_outputs: int) -> np.ndarray:
         """Class indices or rows of class probabilities; with class weights, smoothed and weighted rows."""
@@ -262,9 +281,8 @@ class CrossEntropyLoss(LossModule):
 
     def total_weight(self, y: ArrayLike, n_outputs: int) -> float:
         """The number of examples, or the sum of their classes' weights."""
-        targets = super().targets(y, n_outputs)
-        if self.weight is None or targets.ndim == 2:
-            return float(len(targets))
+        if self.weight is None or (targets := super().targets(y, n_outputs)).ndim == 2:
+            return super().total_weight(y, n_outputs)
         self._check_classes(n_outputs)
         total = float(self.weight[targets].sum())
         if total == 0:

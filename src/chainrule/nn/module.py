@@ -158,7 +158,7 @@ class Module:
         """
         self._check_new_name(name, "_parameters")
         if value is not None and not isinstance(value, Parameter):
-            array = as_array(name, value).copy()
+            array = as_array(name, value).copy(order="K")
             if array.dtype not in (np.float32, np.float64):
                 raise TypeError(f"parameter {name} must be float32 or float64; got {array.dtype}")
             value = Parameter(array)

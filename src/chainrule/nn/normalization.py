@@ -9,6 +9,7 @@ from chainrule.nn._checks import (
     check_columns,
     check_dtype,
     check_flag,
+    check_last_axis,
     check_number,
     check_only,
     check_positive,
@@ -198,10 +199,10 @@ class LayerNorm(Module):
         self.register_parameter("bias", 0 * ones if has_bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, columns) to the same shape."""
-        check_columns(self, x, self.input_width())
-        mean = x.mean(axis=1, keepdims=True)
-        variance = np.var(x, axis=1, keepdims=True)
+        """(..., columns) to the same shape."""
+        check_last_axis(self, x, self.input_width())
+        mean = x.mean(axis=-1, keepdims=True)
+        variance = np.var(x, axis=-1, keepdims=True)
         y: Tensor = (x - mean) / np.sqrt(variance + self.eps)
         if self.weight is not None:
             y = y * self.weight

@@ -5,7 +5,7 @@ for each of its operations, the kernel once in all. Where both may run, tests ho
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -71,26 +71,24 @@ def _kernel(rule: UpdateRule, dtype: np.dtype) -> Callable[[int, tuple[int, ...]
 
     from chainrule.engine.calls import STEP, STEP_REALS
     from chainrule.engine.objects import update_kernels
+    from chainrule.engine.worker import play_one
 
-    kernel = update_kernels(rule, "none", dtype)["update"]
+    kernel, player = update_kernels(rule, "none", dtype)["update"], play_one()
     assert kernel.fields[: len(_FIRST)] == _FIRST
-    call = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p)(kernel.address)
+    play = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p)(player.address)
     # A column without gaps, which the kernel takes as one long row.
     constants = {"stride": dtype.itemsize, "decays": 1, "penalised": 0, "penalties": 0}
-    tail = _words(constants[name] for name in kernel.fields[len(_FIRST) :])
+    rest = tuple(constants[name] for name in kernel.fields[len(_FIRST) :])
     place = STEP.index("coefficients")
     before, after = bytes(8 * place), bytes(8 * (len(STEP) - place - 1))
     after += struct.pack(f"={len(STEP_REALS)}d", *(float(name == "clip") for name in STEP_REALS))
-    head, word = struct.Struct("=6q").pack, struct.Struct("=q").pack
+    word = struct.Struct("=q").pack
 
     def update(n: int, arrays: tuple[int, ...], coefficients: int) -> None:
-        call(head(n, 1, *arrays) + tail, before + word(coefficients) + after)
+        call = np.array((kernel.address, n, 1, *arrays, *rest), np.int64)
+        play(word(_address(call)), before + word(coefficients) + after)
 
     return update
-
-
-def _words(numbers: Iterable[int]) -> bytes:
-    return b"".join(struct.pack("=q", number) for number in numbers)
 
 
 def _address(array: np.ndarray) -> int:

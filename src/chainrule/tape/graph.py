@@ -109,7 +109,7 @@ class Node:
             self.out = None
 
     def gradients(self, gradient: Any, create_graph: bool, wanted: "set[int] | None") -> Iterable[tuple]:
-        """The edge and the gradient of each input that wants one."""
+        """For each input that wants one: its edge, its gradient, and whether nobody else has that array."""
         if self.saved is None:
             raise RuntimeError(
                 f"backward a second time through the graph of {self.name}: what it had kept was freed by the "
@@ -123,8 +123,10 @@ class Node:
             if vjp is None:
                 raise RuntimeError(f"{self.name} has no derivative with respect to its input {index}")
             result = vjp(gradient, out, *inputs, **self.options)
-            if result is not None:
-                yield edge, fitted(result, self.saved[index], create_graph)
+            if result is None:
+                continue
+            below = fitted(result, self.saved[index], create_graph)
+            yield edge, below, not create_graph and _is_own(below, gradient)
 
     def _unpacked(self, create_graph: bool) -> tuple[list, Any]:
         """The inputs and the output, checked not to have been changed since; as tensors for a second pass."""
@@ -183,11 +185,16 @@ def fitted(gradient: Any, item: Any, create_graph: bool) -> Any:
     return gradient
 
 
+def _is_own(below: np.ndarray, gradient: np.ndarray) -> bool:
+    """Whether what came of a gradient is a new array, every entry in a place of its own."""
+    return below.flags.writeable and not np.may_share_memory(below, gradient)
+
+
 class _Pending:
     """Gradients on their way: summed where several paths meet.
 
-    An array that came straight out of a vector-Jacobian product may be another's too (the sum x + y hands one
-    array to both), so that only sums made here are added to in place.
+    A vector-Jacobian product makes a new array, or hands on the one that it was given, or a view of that (the
+    sum x + y hands one array to both). Only a new one is added to in place, or becomes a leaf's ``grad``.
     """
 
     def __init__(self, create_graph: bool) -> None:
@@ -199,33 +206,44 @@ class _Pending:
         self._awaited: Counter[int] | None = None
         self._own: set[int] = set()
 
-    def add(self, edge: Any, gradient: Any) -> None:
+    def add(self, edge: Any, gradient: Any, is_own: bool) -> None:
         if isinstance(edge, Node):
             if edge in self.nodes:
                 self.nodes[edge] = self._sum(id(edge), self.nodes[edge], gradient)
-            else:
-                self.nodes[edge] = gradient
-                heapq.heappush(self.heap, (-edge.number, edge))
+                return
+            self.nodes[edge] = gradient
+            heapq.heappush(self.heap, (-edge.number, edge))
+        elif id(edge) in self.leaves:
+            entry = self.leaves[id(edge)]
+            entry[1] = self._sum(id(edge), entry[1], gradient)
             return
-        entry = self.leaves.get(id(edge))
-        if entry is None:
+        else:
             self.leaves[id(edge)] = [edge, gradient]
             if edge._hooks:
                 self.hooked = True
-        else:
-            entry[1] = self._sum(id(edge), entry[1], gradient)
+        if is_own:
+            self._own.add(id(edge))
 
     def _sum(self, key: int, first: Any, second: Any) -> Any:
-        if not self.create_graph and key in self._own:
+        if self.create_graph:
+            return first + second
+        if key in self._own:
             first += second
             return first
         self._own.add(key)
-        return np.asarray(first + second) if not self.create_graph else first + second
+        return np.asarray(first + second)
 
     def pop(self) -> tuple[Node, Any]:
         node = heapq.heappop(self.heap)[1]
         self._own.discard(id(node))
         return node, self.nodes.pop(node)
+
+    def arrive(self, leaf: Any, gradient: Any, accumulate: bool) -> Any:
+        """The complete gradient of a leaf, after its hooks; added to its ``grad`` if it is to accumulate."""
+        hooked = _through_hooks(leaf._hooks, gradient)
+        if accumulate:
+            leaf._accumulate(hooked, is_own=id(leaf) in self._own and not leaf._hooks)
+        return hooked
 
     def completed_by(self, node: Node, wanted: set[int] | None) -> Iterator[list]:
         """Leaves with hooks, and their gradients, to which ``node``, just walked, was the last to lead.
@@ -273,8 +291,9 @@ def walk_back(
     found: dict[int, Any] = {}
     for edge, gradient in roots:
         if wanted is None or id(edge) in wanted:
-            pending.add(edge, gradient)
-    with mode.set_grad_enabled(create_graph):
+            pending.add(edge, gradient, is_own=False)
+    # BLAS may raise the processor's flag for an invalid operation in lanes beyond the end of a row.
+    with mode.set_grad_enabled(create_graph), np.errstate(invalid="ignore"):
         while pending.heap:
             node, gradient = pending.pop()
             gradient = _through_hooks(node.hooks, gradient)
@@ -285,23 +304,16 @@ def walk_back(
                 # Beyond a node that was asked for there may be others.
                 if not any(id(edge) in wanted for edge in node.edges if edge is not None):  # type: ignore[operator]
                     continue
-            for edge, below in node.gradients(gradient, create_graph, wanted):
-                pending.add(edge, below)
+            for edge, below, is_own in node.gradients(gradient, create_graph, wanted):
+                pending.add(edge, below, is_own)
             if not keep:
                 node.free()
             if pending.hooked:
                 for leaf, gradient in pending.completed_by(node, wanted):
-                    found[id(leaf)] = _arrived(leaf, gradient, accumulate=inputs is None)
+                    found[id(leaf)] = pending.arrive(leaf, gradient, accumulate=inputs is None)
         for leaf, gradient in pending.leaves.values():
-            found[id(leaf)] = _arrived(leaf, gradient, accumulate=inputs is None)
+            found[id(leaf)] = pending.arrive(leaf, gradient, accumulate=inputs is None)
     return [found.get(id(edge)) for edge in inputs or ()]
-
-
-def _arrived(leaf: Any, gradient: Any, accumulate: bool) -> Any:
-    gradient = _through_hooks(leaf._hooks, gradient)
-    if accumulate:
-        leaf._accumulate(gradient)
-    return gradient
 
 
 def _through_hooks(hooks: dict | None, gradient: Any) -> Any:
@@ -322,7 +334,7 @@ def _through_hooks(hooks: dict | None, gradient: Any) -> Any:
 def _fill_retained(node: Node, gradient: Any) -> None:
     tensor = node.retained() if node.retained is not None else None
     if tensor is not None:
-        tensor._accumulate(gradient)
+        tensor._accumulate(gradient, is_own=False)
 
 
 def _leading_to(targets: Sequence[Any], roots: Iterable[Any]) -> set[int]:

@@ -50,6 +50,7 @@ class Primitive:
         self.formula = formula
         self.is_view = is_view
         self.needs = tuple(_needs(vjp, len(vjps)) for vjp in vjps)
+        self._kept: dict[tuple[bool, ...], tuple[bool, list[bool]]] = {}
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute on arrays; compute and record on tensors."""
@@ -57,6 +58,17 @@ class Primitive:
             if isinstance(value, tensors.Tensor):
                 return record(self, inputs, options)
         return self.forward(*inputs, **options)
+
+    def kept(self, wanted: tuple[bool, ...]) -> tuple[bool, list[bool]]:
+        """Whether to keep the output, and which inputs, for the gradients of the ``wanted`` inputs."""
+        found = self._kept.get(wanted)
+        if found is None:
+            needs = [need for need, want in zip(self.needs, wanted, strict=False) if want]
+            inputs = [
+                any(index < len(read) and read[index] for _, read in needs) for index in range(len(wanted))
+            ]
+            found = self._kept[wanted] = any(out for out, _ in needs), inputs
+        return found
 
     def __repr__(self) -> str:
         return f"Primitive({self.name}: {self.formula})"
@@ -118,13 +130,7 @@ def record(entry: Primitive, inputs: tuple, options: dict) -> Any:
 def make_node(entry: Primitive, edges: tuple, inputs: tuple, arrays: list, out: Any, options: dict) -> Node:
     """A node that keeps what the vector-Jacobian products of the wanted inputs read, and no more."""
     Tensor = tensors.Tensor
-    keeps_out = False
-    keeps = [False] * len(inputs)
-    for edge, needs in zip(edges, entry.needs, strict=False):
-        if edge is not None:
-            keeps_out |= needs[0]
-            for index, read in enumerate(needs[1]):
-                keeps[index] |= read
+    keeps_out, keeps = entry.kept(tuple([edge is not None for edge in edges]))
     saved: list[Any] = []
     for x, array, keep in zip(inputs, arrays, keeps, strict=True):
         if isinstance(x, Tensor):

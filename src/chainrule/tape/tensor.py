@@ -233,13 +233,15 @@ class Tensor(Operators, Methods, NumpyProtocol):
         keep = create_graph if retain_graph is None else retain_graph
         walk_back([(edge, start)], keep=keep, create_graph=create_graph)
 
-    def _accumulate(self, gradient: Any) -> None:
-        """Add to ``grad``: in place where nothing is recorded, as a new tensor where it is."""
+    def _accumulate(self, gradient: Any, is_own: bool) -> None:
+        """Add to ``grad``: in place where nothing is recorded, as a new tensor where it is.
+
+        Unless ``is_own``, the array is a view or that of another tensor's gradient too, and is copied.
+        """
         if isinstance(gradient, Tensor):  # which may be another's gradient too, so a copy
             self.grad = gradient.clone() if self.grad is None else self.grad + gradient
         elif self.grad is None:
-            # It may be a view, or the array of another tensor's gradient.
-            self.grad = Tensor._bare(gradient.copy())
+            self.grad = Tensor._bare(gradient if is_own else gradient.copy())
         elif self.grad.requires_grad:
             self.grad = self.grad + gradient
         else:

@@ -2,12 +2,17 @@
 
 from chainrule.tape.primitive import PRIMITIVES, Primitive
 from chainrule.tape.primitives import elementwise, products, records, reductions, shapes
-from chainrule.tape.primitives.records import ACTIVATION_PRIMITIVES, LOSS_PRIMITIVES
+from chainrule.tape.primitives.records import (
+    ACTIVATION_PRIMITIVES,
+    LOSS_PRIMITIVES,
+    TOTAL_LOSS_PRIMITIVES,
+)
 
 __all__ = [
     "ACTIVATION_PRIMITIVES",
     "LOSS_PRIMITIVES",
     "PRIMITIVES",
+    "TOTAL_LOSS_PRIMITIVES",
     "Primitive",
     "elementwise",
     "products",

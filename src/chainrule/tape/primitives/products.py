@@ -55,7 +55,7 @@ def _linear_below(g, _out, _h, weight, _bias=None):
 
 
 def _linear_weight(g, _out, h, _weight, _bias=None):
-    return transpose(_rows(g)) @ _rows(h)  # (6)
+    return transpose(transpose(_rows(h)) @ _rows(g))  # (6), lying as the weight does: by its inputs
 
 
 def _linear_bias(g, _out, _h, _weight, _bias=None):
