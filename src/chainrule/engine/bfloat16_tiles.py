@@ -221,7 +221,12 @@ def _tile_instruction(e: Emitter, name: str, arguments: Values) -> None:
 
 
 AMX = ProductUnit(
-    "amx", ("amx-tile", "amx-bf16", "avx512bf16"), 2 * TILE_ROWS, _sums_by_tiles, begin=_configure_tiles, end=_release_tiles
+    "amx",
+    ("amx-tile", "amx-bf16", "avx512bf16"),
+    2 * TILE_ROWS,
+    _sums_by_tiles,
+    begin=_configure_tiles,
+    end=_release_tiles,
 )
 
 # In the order of preference.

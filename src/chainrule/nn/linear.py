@@ -69,7 +69,8 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Z = H Wᵀ + b: (..., in_features) to (..., out_features)."""
         check_last_axis(self, x, self.in_features)
-        z: Tensor = linear(x, self.weight) if self.bias is None else linear(x, self.weight, self.bias)
+        bias = self.bias
+        z: Tensor = linear(x, self.weight) if bias is None else linear(x, self.weight, bias)
         return z
 
     def lower(self, build: Builder, source: int, path: str) -> int:

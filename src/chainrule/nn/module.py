@@ -84,21 +84,24 @@ class Module:
         Of tensors the output is a tensor, on the tape. Of arrays it is an array (or a number), and nothing is
         recorded.
         """
-        if any(isinstance(value, Tensor) for value in inputs):
-            return self._run(inputs)
+        for value in inputs:
+            if isinstance(value, Tensor):
+                return self._run(inputs)
         with no_grad():
             output = self._run(tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs))
         return plain_output(output)
 
     def _run(self, inputs: tuple) -> Any:
-        for before in tuple(self._forward_pre_hooks.values()):
-            changed = before(self, inputs)
-            if changed is not None:
-                inputs = changed if isinstance(changed, tuple) else (changed,)
+        if self._forward_pre_hooks:
+            for before in tuple(self._forward_pre_hooks.values()):
+                changed = before(self, inputs)
+                if changed is not None:
+                    inputs = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*inputs)
-        for after in tuple(self._forward_hooks.values()):
-            changed = after(self, inputs, output)
-            output = output if changed is None else changed
+        if self._forward_hooks:
+            for after in tuple(self._forward_hooks.values()):
+                changed = after(self, inputs, output)
+                output = output if changed is None else changed
         return output
 
     def register_forward_hook(self, hook: Callable) -> RemovableHook:
@@ -189,9 +192,10 @@ class Module:
     def __getattr__(self, name: str) -> Any:
         # Python calls this only for what it does not find otherwise. Unpickling asks before there is
         # a __dict__ to look in, hence get().
+        own = self.__dict__
         for registry in _REGISTRIES:
-            if name in self.__dict__.get(registry, ()):
-                return self.__dict__[registry][name]
+            if name in own.get(registry, ()):
+                return own[registry][name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
