@@ -282,8 +282,8 @@ def date_column(column: pd.Series) -> np.ndarray:
     Examples
     --------
     >>> import pandas as pd
-    >>> date_column(pd.Series(["1970-01-02", None, "1970-01-01T00:01+02:00"]))
-    array([86400.,    nan,    60.])
+    >>> date_column(pd.Series(["1970-01-02", None, "1970-01-01T10:00+02:00"]))
+    array([86400.,    nan, 36000.])
     >>> date_column(pd.Series(["soon"], name="due"))
     Traceback (most recent call last):
         ...

@@ -150,5 +150,5 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def predict(self, X: Any) -> np.ndarray:
         """The expected number of each row, (n_rows,)."""
-        z: np.ndarray = np.mean([z[:, 0] for z in self._outputs(X)], axis=0, dtype=np.float64)
+        z = np.asarray(np.mean([z[:, 0] for z in self._outputs(X)], axis=0, dtype=np.float64))
         return restored(z, self.target_)
