@@ -1,8 +1,8 @@
 """The tabular estimators beside LightGBM and scikit-learn's network, with no tuning: ``make bench-tables``.
 
-Eight tables, three folds, the same folds for all. Accuracy of classes, R² of numbers, seconds a fit. LightGBM has
-its defaults and is told which columns are categories; scikit-learn's network has its defaults and stands in a
-pipeline behind StandardScaler and OneHotEncoder.
+Eight tables, three folds, the same folds for all. Accuracy of classes, R² of numbers, seconds a fit. LightGBM
+has its defaults and is told which columns are categories; scikit-learn's network has its defaults and stands
+in a pipeline behind StandardScaler and OneHotEncoder.
 """
 
 import argparse
@@ -133,7 +133,8 @@ def page(results: dict[str, dict[str, tuple[list[float], list[float]]]]) -> str:
     lines = [
         "# Tables",
         "",
-        "`make bench-tables`: no tuning, three folds; accuracy, for diamonds and flights R²; in brackets seconds a fit.",
+        "`make bench-tables`: no tuning, three folds; accuracy, for diamonds and flights R²; in brackets",
+        "seconds a fit.",
         "",
         *description(),
         "",

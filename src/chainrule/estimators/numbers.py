@@ -97,11 +97,11 @@ class RobustNumbers(_Columns):
     >>> list(numbers.get_feature_names_out())
     ['mass', 'mass rank', 'mass missing']
     >>> numbers.transform(frame).round(2)
-    array([[-0.   , -1.3 ,  0.  ],
-           [-0.   , -0.43,  0.  ],
-           [ 0.   ,  0.43,  0.  ],
-           [ 0.   ,  0.  ,  1.  ],
-           [ 2.44 ,  1.3 ,  0.  ]])
+    array([[-0.  , -1.3 ,  0.  ],
+           [-0.  , -0.43,  0.  ],
+           [ 0.  ,  0.43,  0.  ],
+           [ 0.  ,  0.  ,  1.  ],
+           [ 2.62,  1.3 ,  0.  ]])
     """
 
     def _learn(self, values: np.ndarray) -> dict[str, Any]:
