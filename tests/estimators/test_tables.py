@@ -118,6 +118,20 @@ def test_a_column_of_many_categories_keeps_the_most_frequent_and_says_so():
     assert TablePreprocessor().fit(frame).notes_ == []
 
 
+def test_categories_with_a_small_share_of_the_rows_count_as_one():
+    frame = pd.DataFrame({"name": ["a"] * 50 + ["b"] * 46 + ["c", "c", "d", None]})
+    table = TablePreprocessor(rare=0.03).fit(frame)
+    assert table.feature_names_out == ["name=a", "name=b", "name rare"]
+    np.testing.assert_array_equal(table.transform(frame).sum(axis=0), [50, 46, 4])
+    assert TablePreprocessor(rare=0.015).fit(frame).feature_names_out[-2:] == ["name=c", "name rare"]
+    alone = pd.DataFrame({"name": ["a"] * 50 + ["b"]})
+    assert TablePreprocessor(rare=0.1).fit(alone).feature_names_out == ["name=a", "name=b"]
+    every_one_its_own = pd.DataFrame({"name": [f"person {i}" for i in range(99)]})
+    assert TablePreprocessor(rare=0.02).fit(every_one_its_own).feature_names_out[1:] == ["name rare"]
+    with pytest.raises(ValueError, match=r"rare must be a share of the rows in \[0, 1\), got 1.5"):
+        TablePreprocessor(rare=1.5).fit(alone)
+
+
 def test_constant_column_becomes_zero():
     table = TablePreprocessor().fit(pd.DataFrame({"x": [7.0, 7.0, None]}))
     np.testing.assert_array_equal(table.transform(pd.DataFrame({"x": [7.0, None]})), [[0.0], [0.0]])
@@ -149,6 +163,7 @@ def test_description_is_readable_and_complete():
     description = TablePreprocessor().fit(mixed_frame()[["island", "banded", "year"]]).to_dict()
     assert description == {
         "max_categories": 100,
+        "rare": 0.0,
         "numbers": "standard",
         "sparse": False,
         "columns": [
@@ -232,9 +247,10 @@ def good_description() -> dict:
         (lambda d: d["columns"][1].pop("mean"), "column 'mass': its mean cannot be None"),
         (lambda d: d["columns"][1].update(scale=float("nan")), "column 'mass': its scale cannot be nan"),
         (lambda d: d["columns"][2].update(fill="1"), "column 'banded': its fill cannot be '1'"),
-        (lambda d: d.update(numbers="roman"), "numbers cannot be 'roman'"),
+        (lambda d: d.update(numbers="roman"), "settings cannot be 'roman'"),
         (lambda d: d.update(numbers="robust"), "column 'mass': its centre cannot be None"),
-        (lambda d: d.update(sparse=1), "nor its sparse 1"),
+        (lambda d: d.update(sparse=1), "sparse=1"),
+        (lambda d: d.update(rare="often"), "rare='often'"),
         (lambda d: d["columns"][0].update(kind="date"), "column 'island': its centre cannot be None"),
     ],
 )

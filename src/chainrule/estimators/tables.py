@@ -78,6 +78,8 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
     max_categories : int, default=100
         A text column with more categories keeps its most frequent ones; the others share one column.
         `notes_` then says so.
+    rare : float, default=0.0
+        So do categories with a smaller share of the rows than this, where there are two of them or more.
     numbers : {"standard", "robust"}, default="standard"
         How numeric columns are scaled.
     sparse : bool, default=False
@@ -105,8 +107,15 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
            [ 1.225,  0.   ,  0.   ,  1.   ]])
     """
 
-    def __init__(self, max_categories: int = 100, numbers: str = "standard", sparse: bool = False) -> None:
+    def __init__(
+        self,
+        max_categories: int = 100,
+        rare: float = 0.0,
+        numbers: str = "standard",
+        sparse: bool = False,
+    ) -> None:
         self.max_categories = max_categories
+        self.rare = rare
         self.numbers = numbers
         self.sparse = sparse
 
@@ -136,6 +145,8 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         if not isinstance(self.max_categories, int) or self.max_categories < 1:
             got = repr(self.max_categories)
             raise ValueError(f"max_categories must be a whole number of 1 or more, got {got}")
+        if not 0 <= self.rare < 1:
+            raise ValueError(f"rare must be a share of the rows in [0, 1), got {self.rare!r}")
         if self.numbers not in NUMBERS:
             raise ValueError(f"numbers must be one of {', '.join(map(repr, NUMBERS))}, got {self.numbers!r}")
         frame = checked_frame(X)
@@ -247,7 +258,7 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         >>> import pandas as pd
         >>> table = TablePreprocessor().fit(pd.DataFrame({"ok": [True, True, False]}))
         >>> table.to_dict()
-        {'max_categories': 100, 'numbers': 'standard', 'sparse': False,
+        {'max_categories': 100, 'rare': 0.0, 'numbers': 'standard', 'sparse': False,
          'columns': [{'name': 'ok', 'kind': 'boolean', 'fill': 1.0}]}
         """
         check_is_fitted(self, "kinds_")
@@ -268,7 +279,7 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
             for name, fill in zip(boolean, fills, strict=True):
                 learned[name] = {"fill": float(fill)}
         columns = [{"name": name, "kind": kind, **learned[name]} for name, kind in self.kinds_.items()]
-        settings = {"max_categories": self.max_categories, "numbers": self.numbers, "sparse": self.sparse}
+        settings = {name: getattr(self, name) for name in ("max_categories", "rare", "numbers", "sparse")}
         return {**settings, "columns": columns}
 
     @classmethod
@@ -355,7 +366,10 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         """
         counts = Counter(column)
         most_frequent = sorted(counts, key=lambda text: (-counts[text], text is None, text or ""))
-        kept = most_frequent[: self.max_categories]
+        often = [text for text in most_frequent if counts[text] >= self.rare * len(column)]
+        if len(often) == len(counts) - 1:
+            often = most_frequent  # one rare category by itself is no group
+        kept = (often or most_frequent[:1])[: self.max_categories]
         if len(kept) < len(counts):
             self.notes_.append(
                 f"column {column.name!r} has {len(counts)} different values; "
@@ -417,8 +431,9 @@ def _checked_description(description: object) -> tuple[list[dict[str, Any]], dic
     if not isinstance(description, dict) or not isinstance(description.get("columns"), list):
         raise ValueError("a table's description must be a dict with a list of columns")
     numbers, is_sparse = description.get("numbers", "standard"), description.get("sparse", False)
-    if numbers not in NUMBERS or not isinstance(is_sparse, bool):
-        raise ValueError(f"a table's numbers cannot be {numbers!r}, nor its sparse {is_sparse!r}")
+    rare = description.get("rare", 0.0)
+    if numbers not in NUMBERS or not isinstance(is_sparse, bool) or not _is_finite_number(rare):
+        raise ValueError(f"a table's settings cannot be {numbers!r}, sparse={is_sparse!r}, rare={rare!r}")
     names = set()
     for column in description["columns"]:
         if not isinstance(column, dict) or not isinstance(column.get("name"), str):
@@ -440,9 +455,8 @@ def _checked_description(description: object) -> tuple[list[dict[str, Any]], dic
     max_categories = description.get("max_categories")
     if not names or not isinstance(max_categories, int):
         raise ValueError("a table's description must have one column or more, and max_categories")
-    return description["columns"], {
-        "max_categories": max_categories, "numbers": numbers, "sparse": is_sparse,
-    }  # fmt: skip
+    settings = {"max_categories": max_categories, "rare": rare, "numbers": numbers, "sparse": is_sparse}
+    return description["columns"], settings
 
 
 def _is_finite_number(value: object) -> bool:

@@ -55,6 +55,7 @@ class BaseTabular(BaseEstimator):
         "max_epochs": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "rare": [Interval(Real, 0, 1, closed="left")],
         "max_categories": [Interval(Integral, 1, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "random_state": ["random_state"],
@@ -74,6 +75,7 @@ class BaseTabular(BaseEstimator):
     max_epochs: Any
     patience: int
     validation_fraction: float
+    rare: float
     max_categories: int
     max_time: float | None
     random_state: Any
@@ -136,7 +138,7 @@ class BaseTabular(BaseEstimator):
         check_consistent_length(frame, targets)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, frame, ensure_non_negative=True)
-        self.encoder_ = TablePreprocessor(self.max_categories, "robust", sparse=True).fit(frame)
+        self.encoder_ = TablePreprocessor(self.max_categories, self.rare, "robust", sparse=True).fit(frame)
         self.n_features_in_ = frame.shape[1]
         inputs = _single(self.encoder_.transform(frame))
         self._train(inputs, targets, self._weights(targets, sample_weight))

@@ -48,9 +48,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Epochs without a lower validation loss after which a network stops; it goes back to its best.
     validation_fraction : float
         Share of the rows that each network holds out, other ones each; none where that is below 10 rows.
+    rare : float
+        Text columns: categories with at least this share of the rows have an input of their own, whose
+        weights are learned; the others, and those first seen in prediction, share one.
     max_categories : int
-        Text columns: more frequent categories have an input of their own, whose weights are learned; the
-        others, and those first seen in prediction, share one.
+        At most so many of a column have one.
     max_time : float, optional
         Seconds for each network.
     random_state : int, RandomState or None
@@ -108,6 +110,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         validation_fraction: float = 0.15,
         label_smoothing: float = 0.0,
         class_weight: Any = None,
+        rare: float = 0.01,
         max_categories: int = 1000,
         max_time: float | None = None,
         random_state: Any = None,
@@ -128,6 +131,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.validation_fraction = validation_fraction
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.rare = rare
         self.max_categories = max_categories
         self.max_time = max_time
         self.random_state = random_state

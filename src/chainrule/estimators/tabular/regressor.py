@@ -45,9 +45,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Epochs without a lower validation loss after which a network stops; it goes back to its best.
     validation_fraction : float
         Share of the rows that each network holds out, other ones each; none where that is below 10 rows.
+    rare : float
+        Text columns: categories with at least this share of the rows have an input of their own, whose
+        weights are learned; the others, and those first seen in prediction, share one.
     max_categories : int
-        Text columns: more frequent categories have an input of their own, whose weights are learned; the
-        others, and those first seen in prediction, share one.
+        At most so many of a column have one.
     max_time : float, optional
         Seconds for each network.
     random_state : int, RandomState or None
@@ -101,6 +103,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         patience: int = 15,
         validation_fraction: float = 0.15,
         target_transform: str = "standard",
+        rare: float = 0.01,
         max_categories: int = 1000,
         max_time: float | None = None,
         random_state: Any = None,
@@ -120,6 +123,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.target_transform = target_transform
+        self.rare = rare
         self.max_categories = max_categories
         self.max_time = max_time
         self.random_state = random_state
