@@ -38,6 +38,8 @@ _HOMES = {
     "mistake_bound": "chainrule.estimators",
     "MaximumMargin": "chainrule.estimators",
     "Separability": "chainrule.estimators",
+    "load": "chainrule.io",
+    "save": "chainrule.io",
     "derive": "chainrule.explain",
     "explain_step": "chainrule.explain",
     "Tensor": "chainrule.tape",
@@ -118,6 +120,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "linspace",
+    "load",
     "manual_seed",
     "maximum_margin",
     "mistake_bound",
@@ -131,6 +134,7 @@ __all__ = [
     "randint",
     "randn",
     "randperm",
+    "save",
     "summary",
     "tape",
     "tensor",
@@ -158,6 +162,7 @@ if TYPE_CHECKING:
         mistake_bound,
     )
     from chainrule.explain import derive, explain_step
+    from chainrule.io import load, save
     from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
     from chainrule.tape import (
         Tensor,
