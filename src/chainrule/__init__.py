@@ -16,6 +16,7 @@ _HOMES = {
     "Job": "chainrule.train",
     "JobError": "chainrule.train",
     "predict": "chainrule.train",
+    "stream": "chainrule.train",
     "EarlyStopping": "chainrule.train",
     "History": "chainrule.train",
     "manual_seed": "chainrule.nn",
@@ -127,6 +128,7 @@ __all__ = [
     "randint",
     "randn",
     "randperm",
+    "stream",
     "summary",
     "tape",
     "tensor",
@@ -179,7 +181,7 @@ if TYPE_CHECKING:
         zeros_like,
     )
     from chainrule.textbook import backprop
-    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
+    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict, stream
 
 
 def __getattr__(name: str) -> Any:
