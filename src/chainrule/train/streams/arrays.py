@@ -165,16 +165,18 @@ class ArraySource:
             rows = slice(int(start), min(n, int(start) + self._rows))
             X = np.asarray(self._X[rows]) if needs_X else None
             yield Piece(
-                self._features(X) if features else None,
+                None if X is None or not features else self._features(X),
                 self._of(X, self._target, self._y, rows),
                 self._of(X, self._weight, self._weights, rows),
                 np.arange(rows.start, rows.stop),
                 self._file,
             )
 
-    def _features(self, X: Any) -> np.ndarray:
-        whole = self._columns == list(range(X.shape[1]))
-        chosen: np.ndarray = X if whole else X[:, self._columns]
+    def _features(self, X: np.ndarray) -> np.ndarray:
+        first, last = self._columns[0], self._columns[-1]
+        if self._columns == list(range(first, last + 1)):
+            return X[:, first : last + 1]  # a view
+        chosen: np.ndarray = X[:, self._columns]
         return chosen
 
     @staticmethod

@@ -13,8 +13,9 @@ from chainrule.plan import Plan
 from chainrule.train.fitting import Fitting
 from chainrule.train.history import History
 from chainrule.train.loop import Trainer, merged
+from chainrule.train.streams.feed import Feed
 from chainrule.train.streams.measuring import StreamMetrics
-from chainrule.train.streams.shuffling import BUFFER_BYTES, row_bytes, shuffled, whole_batches
+from chainrule.train.streams.shuffling import BUFFER_BYTES
 from chainrule.train.streams.stream import Stream
 from chainrule.train.weighting import class_weight_vector, weighted_examples, weighted_targets
 
@@ -27,7 +28,7 @@ class StreamTrainer(Trainer):
     Parameters
     ----------
     executor : Executor
-    feed : callable
+    feed : callable, such as ``Feed``
         ``feed(random)`` gives all examples once, in an order that ``random`` draws or, without it, the
         natural one; each part is a multiple of the batch size, but the last.
     n_rows : int
@@ -159,52 +160,20 @@ class StreamFitting(Fitting):
         return class_weight_vector(asked, np.repeat(np.arange(len(counts)), counts), n_classes)
 
     def _trainer(self, executor: Any, data: Any) -> Trainer:
-        n_rows = data.stream.n_rows
+        stream: Stream = data.stream
+        n_rows, plan = stream.n_rows, self._whole_plan
         batch_size = min(self.batch_size, n_rows)
-        return StreamTrainer(
-            executor,
-            lambda random: self._feed(data.stream, batch_size, random),
-            n_rows,
-            self.optimizer,
-            batch_size,
-            **self._settings(),
-        )
+        bytes_a_row = self.dtype.itemsize * (plan.n_inputs + plan.n_outputs + 1)  # with targets and a weight
+        capacity = stream.buffer_rows or max(1, BUFFER_BYTES // bytes_a_row)
+        feed = Feed(lambda random: self._examples(stream, random), n_rows, capacity, batch_size)
+        return StreamTrainer(executor, feed, n_rows, self.optimizer, batch_size, **self._settings())
 
-    def _feed(
-        self, stream: Stream, batch_size: int, random: np.random.Generator | None
-    ) -> Iterator[Examples]:
-        """All examples once, as ``StreamTrainer`` takes them."""
-        n_rows = stream.n_rows
-        capacity = stream.buffer_rows or int(BUFFER_BYTES / self._bytes_a_row(stream))
-        capacity = max(1, min(capacity, n_rows))
-        # Blocks need no order of their own where the buffer holds all rows.
-        pieces = self._examples(stream, random if capacity < n_rows else None, self._class_weight)
-        mixed = pieces if random is None else shuffled(pieces, capacity, random)
-        seen = 0
-        for examples in whole_batches(mixed, batch_size):
-            seen += len(examples)
-            if seen > n_rows:
-                break
-            yield examples
-        if seen != n_rows:
-            raise ValueError(
-                f"the stream gave {'more' if seen > n_rows else seen} rows in this pass, and {n_rows} in the "
-                "first: every pass must give the same rows. A generator gives its rows once; a list of "
-                "chunks, or a function that makes a new generator, gives them again"
-            )
-
-    def _bytes_a_row(self, stream: Stream) -> float:
-        first = next(self._examples(stream, None, self._class_weight))
-        return row_bytes(first)
-
-    def _examples(
-        self, stream: Stream, random: np.random.Generator | None, class_weight: Any = None
-    ) -> Iterator[Examples]:
-        """Checked examples, a piece at a time."""
+    def _examples(self, stream: Stream, random: np.random.Generator | None) -> Iterator[Examples]:
+        """Checked examples to train on, a piece at a time."""
         for X, y, weights in stream.chunks(random, self.dtype):
             if y is None:
                 raise ValueError("the stream has no target to learn from: name it, stream(..., target=...)")
-            yield self._weighted(X, y, weights, class_weight)
+            yield self._weighted(X, y, weights, self._class_weight)
 
     def _weighted(self, X: np.ndarray, y: np.ndarray, weights: Any, class_weight: Any) -> Examples:
         targets, each = weighted_targets(self._whole_plan, self.loss, y, None, class_weight, n_rows=len(y))

@@ -13,7 +13,7 @@ from chainrule.arrays import zeros
 from chainrule.execution import Examples
 from chainrule.train.streams.pieces import rows_a_piece
 
-__all__ = ["BUFFER_BYTES", "row_bytes", "shuffled", "whole_batches"]
+__all__ = ["BUFFER_BYTES", "gathered", "in_order", "shuffled", "whole_batches"]
 
 BUFFER_BYTES = 64 << 20
 
@@ -53,6 +53,11 @@ class _Buffer:
         self.examples = Examples(room(like.X), room(like.y), weights)
         self.filled = 0
 
+    def add(self, examples: Examples) -> None:
+        """Put examples at the next free places."""
+        self.put(slice(self.filled, self.filled + len(examples)), examples)
+        self.filled += len(examples)
+
     def put(self, places: Any, examples: Examples) -> None:
         """Write examples to places."""
         self.examples.X[places] = examples.X
@@ -61,19 +66,32 @@ class _Buffer:
             self.examples.weights[places] = examples.weights
 
 
-def shuffled(pieces: Iterable[Examples], capacity: int, random: np.random.Generator) -> Iterator[Examples]:
-    """The same examples in a random order, of which at most ``capacity`` and a piece are held at a time.
+def gathered(pieces: Iterable[Examples], n_rows: int) -> Examples:
+    """All of ``n_rows`` examples, in their order."""
+    buffer = None
+    for piece in pieces:
+        if buffer is None:
+            buffer = _Buffer(n_rows, piece)
+        buffer.add(piece)
+    assert buffer is not None
+    return buffer.examples
 
-    Where all of them fit, the order is ``random.permutation(n)``, as of arrays in memory.
-    """
+
+def in_order(examples: Examples, order: np.ndarray) -> Iterator[Examples]:
+    """Examples at the places that ``order`` gives, a piece at a time."""
+    rows = rows_a_piece(row_bytes(examples))
+    for start in range(0, len(order), rows):
+        yield taken(examples, order[start : start + rows])
+
+
+def shuffled(pieces: Iterable[Examples], capacity: int, random: np.random.Generator) -> Iterator[Examples]:
+    """The same examples in a random order, of which at most ``capacity`` and a piece are held at a time."""
     buffer = None
     for piece in pieces:
         if buffer is None:
             buffer = _Buffer(capacity, piece)
         room = min(capacity - buffer.filled, len(piece))
-        if room:
-            buffer.put(slice(buffer.filled, buffer.filled + room), taken(piece, slice(room)))
-            buffer.filled += room
+        buffer.add(taken(piece, slice(room)))
         for start in range(room, len(piece), capacity):
             incoming = taken(piece, slice(start, start + capacity))
             places = random.choice(capacity, len(incoming), replace=False)
@@ -81,10 +99,7 @@ def shuffled(pieces: Iterable[Examples], capacity: int, random: np.random.Genera
             buffer.put(places, incoming)
             yield outgoing
     if buffer is not None:
-        order = random.permutation(buffer.filled)
-        rows = rows_a_piece(row_bytes(buffer.examples))
-        for start in range(0, len(order), rows):
-            yield taken(buffer.examples, order[start : start + rows])
+        yield from in_order(buffer.examples, random.permutation(buffer.filled))
 
 
 def whole_batches(pieces: Iterable[Examples], batch_size: int) -> Iterator[Examples]:

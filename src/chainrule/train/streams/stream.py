@@ -224,7 +224,7 @@ class Stream:
             given.fit(sample_of(self._pieces(None), self._seed))
         for piece in self._pieces(None):
             if len(piece):
-                width = np.shape(given.transform(piece.X))[1]
+                width = np.shape(_transformed(given, piece))[1]
                 break
         known = getattr(given, "feature_names_out", None)
         names = list(known) if isinstance(known, list) else [str(place) for place in range(width)]
@@ -240,10 +240,7 @@ class Stream:
         """The features of a piece as finite numbers."""
         X = piece.X
         if encoding.preprocessor is not None:
-            try:
-                X = encoding.preprocessor.transform(X)
-            except ValueError as error:
-                raise ValueError(f"{error} ({piece.place(0)} and after)") from error
+            X = _transformed(encoding.preprocessor, piece)
         elif not isinstance(X, np.ndarray):
             X = _plain(X)
         if encoding.mean is not None and encoding.scale is not None:
@@ -266,7 +263,7 @@ class Stream:
         if -1 in found:
             row = found.index(-1)
             raise ValueError(
-                f"{self.target} is {y[row]!r} {place(row)}, which is not among the classes learned"
+                f"{self.target} is {y.tolist()[row]!r} {place(row)}, which is not among the classes learned"
             )
         return np.array(found, dtype=np.int64)
 
@@ -412,6 +409,14 @@ def _is_table(data: Any) -> bool:
 def _is_fitted(preprocessor: Any) -> bool:
     """scikit-learn's convention: what is learned has a name that ends in an underscore."""
     return any(name.endswith("_") and not name.startswith("_") for name in vars(preprocessor))
+
+
+def _transformed(preprocessor: Any, piece: Piece) -> Any:
+    """What a preprocessor makes of a piece; its complaints get the name of the file."""
+    try:
+        return preprocessor.transform(piece.X)
+    except ValueError as error:
+        raise ValueError(f"{error}" + (f" of {piece.file}" if piece.file else "")) from error
 
 
 def _plain(frame: Any) -> np.ndarray:

@@ -61,7 +61,9 @@ def _named(file: Path) -> Iterator[None]:
     arrow = import_arrow()
     try:
         yield
-    except (arrow.ArrowException, UnicodeDecodeError) as error:
+    except (arrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the system's word, such as that the file may not be read
         raise ValueError(f"cannot read {file}: {error}") from None
 
 

@@ -1,0 +1,77 @@
+"""Training on files four times as large as the memory that the process may take."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.train import bounded_memory
+
+import chainrule
+
+resource = pytest.importorskip("resource")
+
+LIMIT = 64 << 20
+ROWS_AT_A_TIME = 350_000
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(),
+    reason="the address space of a process is limited and measured as on Linux",
+)
+
+
+def write_npy(path, parts):
+    first = next(parts)
+    n_parts = 12
+    shape = (n_parts * ROWS_AT_A_TIME, first[0].shape[1] + 1)
+    whole = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    for number, (X, y) in enumerate([first, *parts]):
+        part = whole[number * ROWS_AT_A_TIME : (number + 1) * ROWS_AT_A_TIME]
+        part[:, :-1], part[:, -1] = X, y
+    whole.flush()
+
+
+def write_parquet(path, parts):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    first = bounded_memory.table(*next(parts))
+    with parquet.ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for part in parts:
+            writer.write_table(bounded_memory.table(*part))
+
+
+def parts():
+    for number in range(12):
+        yield bounded_memory.rows(ROWS_AT_A_TIME, seed=100 + number)
+
+
+@pytest.fixture(scope="module")
+def in_memory():
+    """The validation loss after the same training on the same rows, all of them in memory."""
+    X, y = (np.concatenate(columns) for columns in zip(*parts(), strict=True))
+    held_out = bounded_memory.rows(20_000, seed=1)
+    history = chainrule.fit(bounded_memory.network(), X, y, validation=held_out, **bounded_memory.SETTINGS)
+    return history["validation_loss"][-1]
+
+
+@pytest.mark.parametrize(("ending", "write"), [("npy", write_npy), ("parquet", write_parquet)])
+def test_a_file_of_four_times_the_memory(tmp_path, in_memory, ending, write):
+    path = tmp_path / f"large.{ending}"
+    write(path, parts())
+    assert path.stat().st_size > 4 * LIMIT
+    done = subprocess.run(
+        [sys.executable, bounded_memory.__file__, str(path), str(LIMIT)],
+        env={**os.environ, "PYTHONPATH": str(Path(chainrule.__file__).parents[1])},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    path.unlink()
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert not answer["fits"]  # half of the file is refused
+    assert answer["stopped"] == "finished"
+    # The noise in the targets alone is 0.01. The order of the rows differs, so the networks do a little.
+    assert 0.01 < in_memory < 0.03 < 1 < answer["before"]
+    assert abs(answer["validation_loss"] - in_memory) < 0.005
