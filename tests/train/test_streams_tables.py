@@ -101,8 +101,8 @@ def test_a_frame_in_memory_validates_a_stream_of_tables(tmp_path, frame):
     stream = chainrule.stream(folder, target="kind", preprocessor=TablePreprocessor())
     options = {"loss": nn.CrossEntropyLoss(), "epochs": 3, "metrics": ["accuracy"], **QUIET}
     by_frame = fit(net(6, 3), stream, validation=(held_out.drop(columns="kind"), held_out["kind"]), **options)
-    other = written(held_out, tmp_path / "held_out", "csv")
-    raw = chainrule.stream(other, target="kind", preprocessor=TablePreprocessor())
+    other = written(held_out[["colour", "kind", "mass", "flag"]], tmp_path / "held_out", "csv")
+    raw = chainrule.stream(other, target="kind")  # preprocessed as the rows to train on are
     by_stream = fit(net(6, 3), stream, validation=raw, **options)
     assert by_frame["accuracy"] == by_stream["accuracy"]
     np.testing.assert_allclose(by_frame["validation_loss"], by_stream["validation_loss"], rtol=1e-12)
@@ -132,6 +132,21 @@ def test_a_fitted_preprocessor_is_used_as_it_is_and_another_is_not_touched(tmp_p
     np.testing.assert_array_equal(all_of(stream)[0], fitted.transform(frame))
     all_of(chainrule.stream(folder, target="kind", preprocessor=fresh))
     assert not hasattr(fresh, "kinds_")
+
+
+def test_chunks_of_frames(frame):
+    X, y = frame.drop(columns="kind"), frame["kind"]
+    parts = [(X[rows], y[rows]) for rows in cut(len(X), 70)]
+    stream = chainrule.stream(parts, preprocessor=TablePreprocessor())
+    np.testing.assert_allclose(all_of(stream)[0], TablePreprocessor().fit(X).transform(X), rtol=1e-12)
+    numbers = chainrule.stream([(X[["mass"]].fillna(0), y)])
+    np.testing.assert_array_equal(all_of(numbers)[0][:, 0], X["mass"].fillna(0))
+    with pytest.raises(ValueError, match="column 'colour' must hold numbers; got .*: give a preprocessor"):
+        all_of(chainrule.stream(parts))
+    missing = y.copy()
+    missing[333] = None
+    with pytest.raises(ValueError, match="y has no value in row 333"):
+        chainrule.stream([(X, missing)]).classes  # noqa: B018
 
 
 def test_columns_are_chosen_and_directories_are_columns(tmp_path, rng):

@@ -154,7 +154,9 @@ class ArraySource:
             raise ValueError(f"{name} must have one entry a row of X, {n}; got shape {array.shape}")
         return array
 
-    def pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
         """See ``Source``; blocks are some consecutive rows."""
         n = self._X.shape[0]
         starts = np.arange(0, n, self._rows)
@@ -225,7 +227,9 @@ class ChunkSource:
     def _again(self) -> Iterable:
         return self._chunks() if callable(self._chunks) else self._chunks
 
-    def pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
         """See ``Source``; the order of the chunks is the user's."""
         first = 0
         for number, chunk in enumerate(self._again()):

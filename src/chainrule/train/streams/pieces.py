@@ -69,10 +69,13 @@ class Source(Protocol):
     names: list[str]
     target: str
 
-    def pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
         """Every row once: in the order of the data, or blocks of it in an order that ``random`` draws.
 
-        Without ``features`` X may be None, which saves reading it.
+        Without ``features`` X may be None, which saves reading it. With ``frames`` X is as a preprocessor
+        takes it, a data frame where the source is a table.
         """
 
 

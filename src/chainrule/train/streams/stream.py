@@ -147,11 +147,11 @@ class Stream:
 
     def like(self, other: "Stream") -> "Stream":
         """These rows, preprocessed, standardised and labelled as those of another stream are."""
-        _check_stream("other", other)
-        if list(other._source.names) != list(self._source.names):
-            raise ValueError(
-                f"the streams must have the same columns; got {self._source.names} and {other._source.names}"
-            )
+        if not isinstance(other, Stream):
+            raise TypeError(f"other must be a stream; got {type(other).__name__}")
+        own, others = list(self._source.names), list(other._source.names)
+        if own != others and not (other._uses_frames and set(others) <= set(own)):
+            raise ValueError(f"the streams must have the same columns; got {own} and {others}")
         return self._altered(_teacher=other)
 
     # -- what is learned from the rows -----------------------------------------------------------------
@@ -230,10 +230,15 @@ class Stream:
         names = list(known) if isinstance(known, list) else [str(place) for place in range(width)]
         return _Encoding(given, None, None, names)
 
+    @property
+    def _uses_frames(self) -> bool:
+        """Whether a preprocessor, its own or its teacher's, is to see the columns as they are."""
+        return self._preprocessor is not None if self._teacher is None else self._teacher._uses_frames
+
     # -- rows ------------------------------------------------------------------------------------------
 
     def _pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
-        for piece in self._source.pieces(random, features=features):
+        for piece in self._source.pieces(random, features=features, frames=self._uses_frames):
             yield piece if self._part is None else self._part.of(piece)
 
     def _numbers(self, piece: Piece, encoding: _Encoding, dtype: Any) -> np.ndarray:
@@ -384,7 +389,7 @@ def stream(
     if table:
         if y is not None:
             raise ValueError("y must not be given for a table: its target is a column, target='name'")
-        source = open_table(data, frames=preprocessor is not None, **roles)
+        source = open_table(data, **roles)
     elif isinstance(data, str | os.PathLike) or (hasattr(data, "shape") and hasattr(data, "dtype")):
         source = ArraySource(data, y, **roles)
     else:
@@ -428,8 +433,3 @@ def _plain(frame: Any) -> np.ndarray:
         )
     matrix: np.ndarray = frame.to_numpy(dtype=np.float64)
     return matrix
-
-
-def _check_stream(name: str, value: Any) -> None:
-    if not isinstance(value, Stream):
-        raise TypeError(f"{name} must be a stream; got {type(value).__name__}")

@@ -59,7 +59,11 @@ class Survey:
         y = piece.y
         assert y is not None
         if self.labels:
-            self.counts.update(as_labels(y).tolist())
+            labels = as_labels(y).tolist()
+            self.counts.update(labels)
+            missing = [row for row, label in enumerate(labels) if label is None or label != label]
+            if missing:
+                raise ValueError(f"{target} has no value {piece.place(missing[0])}")
             if len(self.counts) > MOST_CLASSES:
                 raise ValueError(
                     f"{target} has more than {MOST_CLASSES} different values: it looks like an identifier, "

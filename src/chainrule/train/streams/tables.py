@@ -24,7 +24,7 @@ READ_BUFFER = 1 << 16
 def open_table(paths: Any, **roles: Any) -> "ParquetSource | CsvSource":
     """The source for a file, a directory or a list of files: Parquet or CSV, by their endings.
 
-    ``roles`` are ``columns``, ``target``, ``weight`` and ``frames``: see ``TableSource``.
+    ``roles`` are ``columns``, ``target`` and ``weight``: see ``TableSource``.
     """
     import_arrow()
     files, root = _found(paths)
@@ -90,16 +90,12 @@ class TableSource:
         The features; by default every column that is neither target nor weight.
     target : str or sequence of str, optional
     weight : str, optional
-    frames : bool
-        Whether X is to be data frames, for a preprocessor, in place of matrices of numbers.
     """
 
     def __init__(
-        self, files: Sequence[Path], *, columns: Any = None, target: Any = None, weight: Any = None,
-        frames: bool = False,
-    ) -> None:  # fmt: skip
+        self, files: Sequence[Path], *, columns: Any = None, target: Any = None, weight: Any = None
+    ) -> None:
         self.files = list(files)
-        self._frames = frames
         schemas = [self._schema(file) for file in self.files]
         self.schema = schemas[0]
         features, targets, weights = pick(self.schema.names, str(self.files[0]), columns, target, weight)
@@ -129,11 +125,12 @@ class TableSource:
     def _wanted(self, features: bool) -> list[str]:
         return self._roles.all if features else [*self._roles.targets, *self._roles.weights]
 
-    def _piece(self, batch: Any, file: Path, first: int, start: int, features: bool) -> Piece:
-        """A batch of Arrow that begins at row ``start`` of a file whose first row is number ``first``."""
+    def _piece(self, batch: Any, file: Path, rows: tuple[int, int], features: bool, frames: bool) -> Piece:
+        """A batch of Arrow; ``rows`` are the number of its file's first row, and its own first row there."""
+        first, start = rows
         roles, where = self._roles, str(file)
         X = None
-        if features and self._frames:
+        if features and frames:
             X = batch.select(roles.features).to_pandas()
             X.index = np.arange(start, start + len(X))  # so that a preprocessor's messages name the row
         elif features:
@@ -174,14 +171,16 @@ class ParquetSource(TableSource):
                 schema = schema.append(arrow.field(name, arrow.scalar(value).type))
         return schema
 
-    def pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
         """See ``Source``."""
         order = range(len(self._groups)) if random is None else random.permutation(len(self._groups))
         for number in order:
             file, first, group, start = self._groups[number]
             with _named(file):
                 for batch in self._batches(file, group, self._wanted(features)):
-                    yield self._piece(batch, file, first, start, features)
+                    yield self._piece(batch, file, (first, start), features, frames)
                     start += batch.num_rows
 
     def _batches(self, file: Path, group: int, wanted: list[str]) -> Iterator[Any]:
@@ -245,7 +244,9 @@ class CsvSource(TableSource):
             ),
         )
 
-    def pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
         """See ``Source``."""
         order = np.arange(len(self.files))
         if random is not None:
@@ -256,7 +257,7 @@ class CsvSource(TableSource):
             file, start = self.files[number], 0
             first = sum(self._counts[before] for before in range(number))
             for batch in self._batches(file, wanted):
-                yield self._piece(batch, file, first, start, features)
+                yield self._piece(batch, file, (first, start), features, frames)
                 start += batch.num_rows
             self._counts[int(number)] = start
 
