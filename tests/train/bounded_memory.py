@@ -60,9 +60,11 @@ def small(path, folder):
     if path.suffix == ".npy":
         np.save(place, np.column_stack([X, y]))
     else:
+        import pyarrow.csv
         import pyarrow.parquet
 
-        pyarrow.parquet.write_table(table(X, y), place)
+        write = pyarrow.csv.write_csv if path.suffix == ".csv" else pyarrow.parquet.write_table
+        write(table(X, y), place)
     return place
 
 

@@ -276,6 +276,19 @@ def test_arrays_with_numbers_that_are_none(tmp_path):
         chainrule.stream(np.ones((3, 1)), [1, 2, 3], weight=[1, 1, -1]).survey  # noqa: B018
 
 
+@pytest.mark.parametrize("validation", [None, (np.zeros((2, 1)), np.zeros(2))])
+def test_what_was_learned_before_a_bad_number_is_kept(validation):
+    X = np.arange(600.0)[:, None] / 600
+    X[599] = np.nan
+    module, first = net(1, 1), net(1, 1)
+    options = {"loss": nn.MSELoss(), "shuffle": False, "batch_size": 8, "validation": validation, **QUIET}
+    with pytest.raises(ValueError, match="column '0' must hold finite numbers; got nan in row 599"):
+        fit(module, chainrule.stream(X, np.arange(600.0), buffer_rows=10), **options)
+    assert bits(module) != bits(first)
+    assert np.isfinite(module[0].weight.data).all()
+    assert not module.training
+
+
 def test_text_among_numbers(tmp_path):
     lines = [f"{k},{k}" for k in range(400)]
     (tmp_path / "a.csv").write_text("\n".join(["x,y", *lines[:300], "many,3", *lines[300:]]))
