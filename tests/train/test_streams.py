@@ -140,6 +140,11 @@ def test_a_module_without_a_plan(tmp_path, data):
     other, _ = trained(*data, module=Squares())
     assert history.executor == "tape"
     assert bits(module) == bits(other)
+    stream = as_chunks(tmp_path, *data).standardized()
+    trained(stream, module=Squares(), validation=0.3, epochs=1)
+    np.testing.assert_allclose(all_of(stream.split(0.3)[0])[0].mean(axis=0), 0, atol=1e-12)
+    outputs = list(predict(module, as_chunks(tmp_path, *data)))
+    np.testing.assert_array_equal(np.concatenate(outputs), predict(module, data[0]))
 
 
 def test_several_outputs_and_single_precision(tmp_path, rng):

@@ -325,6 +325,9 @@ def test_files_that_are_no_tables(tmp_path):
         train_on(chainrule.stream(path, target="y"))
     with pytest.raises(FileNotFoundError, match="there is no file or directory '.*nowhere'"):
         chainrule.stream(tmp_path / "nowhere", target="y")
+    for options in ({"preprocessor": TablePreprocessor()}, {}):
+        with pytest.raises(ValueError, match="the stream is empty: it has no row"):
+            list(predict(net(1, 1), chainrule.stream(path, target="y", **options).standardized()))
     (tmp_path / "void").mkdir()
     with pytest.raises(ValueError, match="void has nothing of the kind"):
         chainrule.stream(tmp_path / "void", target="y")
@@ -389,6 +392,9 @@ def test_a_target_that_identifies(monkeypatch):
 def test_a_class_that_was_not_learned():
     X = np.arange(6.0)[:, None]
     stream = chainrule.stream(X, np.array(list("ababab")))
+    rare = chainrule.stream(X, np.array(list("ababac")))
+    with pytest.raises(ValueError, match="validation has a class 'c', which no row to train on has"):
+        fit(net(1, 2), stream, loss=nn.CrossEntropyLoss(), validation=rare, **QUIET)
     with pytest.raises(ValueError, match="validation y is 'c' in row 1, which is not among the classes"):
         fit(net(1, 2), stream, loss=nn.CrossEntropyLoss(), validation=(X[:2], ["a", "c"]), **QUIET)
 

@@ -6,7 +6,8 @@ limit, and an interrupt that loses nothing.
 
 import copy
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, overload
 
 import numpy as np
 
@@ -86,13 +87,25 @@ def fit(
     >>> history.stopped, history["accuracy"][-1] > 0.9
     ('finished', True)
     """
-    kind = Fitting
+    kind: type[Fitting] = Fitting
     if isinstance(X, Stream):
-        from chainrule.train.streams.fitting import StreamFitting as kind
+        from chainrule.train.streams.fitting import StreamFitting
+
+        kind = StreamFitting
     elif y is None:
         raise TypeError("y must be given, the target of each row of X: only a stream has its own")
     fitting = kind(module, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, **options)
     return fitting.run(X, y, validation)
+
+
+@overload
+def predict(
+    module: Module, X: Stream, *, executor: str = "auto", n_jobs: int | None = None
+) -> Iterator[np.ndarray]: ...
+
+
+@overload
+def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> np.ndarray: ...
 
 
 def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> Any:

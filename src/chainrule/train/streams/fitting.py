@@ -104,7 +104,10 @@ class StreamFitting(Fitting):
             raise ValueError(
                 "sample_weight cannot be used with a stream: name its column, stream(..., weight='name')"
             )
-        return super().run(X, None, validation)
+        training = X
+        if isinstance(validation, int | float):
+            training, validation = X.split(validation, self.options.seed)
+        return super().run(training, None, validation)
 
     @property
     def _whole_plan(self) -> Plan:
@@ -112,21 +115,26 @@ class StreamFitting(Fitting):
         return self.plan
 
     def _read(self, X: Stream, y: Any, validation: Any) -> StreamData:
-        """Take the stream apart, survey it, and make ready what weighs its examples."""
-        training: Stream = X
-        held_out: Any = None
-        if isinstance(validation, int | float):
-            training, held_out = X.split(validation, self.options.seed)
-        training.survey.check(training.target)
+        """Count the rows, and make ready what weighs and what measures."""
+        X.survey.check(X.target)
+        X.check_width(self._whole_plan.n_inputs)
+        self._class_weight = self._weights_of_classes(X)
         if isinstance(validation, Stream):
-            held_out = validation.like(training)
-        elif validation is not None and held_out is None:
-            held_out = self._in_memory(training, validation)
-        if isinstance(held_out, Stream) and held_out.n_rows == 0:
+            validation = self._streamed(X, validation)
+        elif validation is not None:
+            validation = self._in_memory(X, validation)
+        return StreamData(X, validation)
+
+    @staticmethod
+    def _streamed(training: Stream, validation: Stream) -> Stream:
+        """Validation data that are a stream, brought into the form of the rows to train on."""
+        held_out = validation.like(training)
+        if held_out.n_rows == 0:
             raise ValueError("validation must have rows to measure on: there are none")
-        self._class_weight = self._weights_of_classes(training)
-        training.check_width(self._whole_plan.n_inputs)
-        return StreamData(training, held_out)
+        unknown = [label for label in held_out.survey.classes if label not in training.classes]
+        if unknown:
+            raise ValueError(f"validation has a class {unknown[0]!r}, which no row to train on has")
+        return held_out
 
     def _in_memory(self, training: Stream, validation: Any) -> tuple[Examples, np.ndarray]:
         """Validation data that are arrays, brought into the form of the stream's rows."""

@@ -202,10 +202,8 @@ class Stream:
             encoding = self._fitted_preprocessor()
             if self._standardized:
                 moments = Moments()
-                for piece in self._pieces(None):
+                for piece in self._some_pieces():
                     moments.add(self._numbers(piece, encoding, np.float64))
-                if moments.count == 0:
-                    raise ValueError("the stream is empty: it has no row")
                 scale = np.sqrt(moments.variance)
                 # The rounding of a sum of equal numbers is no spread.
                 flat = scale <= 10 * np.finfo(np.float64).eps * np.abs(moments.mean)
@@ -219,13 +217,9 @@ class Stream:
             return _Encoding(None, None, None, self._source.names)
         if not _is_fitted(given):
             given = copy.deepcopy(given)
-            if self.n_rows == 0:
-                raise ValueError("the stream is empty: it has no row")
-            given.fit(sample_of(self._pieces(None), self._seed))
-        for piece in self._pieces(None):
-            if len(piece):
-                width = np.shape(_transformed(given, piece))[1]
-                break
+            given.fit(sample_of(self._some_pieces(), self._seed))
+        first = next(self._some_pieces())
+        width = np.shape(_transformed(given, first))[1]
         known = getattr(given, "feature_names_out", None)
         names = list(known) if isinstance(known, list) else [str(place) for place in range(width)]
         return _Encoding(given, None, None, names)
@@ -240,6 +234,16 @@ class Stream:
     def _pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
         for piece in self._source.pieces(random, features=features, frames=self._uses_frames):
             yield piece if self._part is None else self._part.of(piece)
+
+    def _some_pieces(self) -> Iterator[Piece]:
+        """The pieces that have rows; ValueError if none has."""
+        empty = True
+        for piece in self._pieces(None):
+            if len(piece):
+                empty = False
+                yield piece
+        if empty:
+            raise ValueError("the stream is empty: it has no row")
 
     def _numbers(self, piece: Piece, encoding: _Encoding, dtype: Any) -> np.ndarray:
         """The features of a piece as finite numbers."""
