@@ -18,7 +18,7 @@ from chainrule import nn
 
 N_FEATURES = 16
 BATCH_SIZE = 512
-BUFFER_ROWS = 100_000
+BUFFER_ROWS = 50_000
 SETTINGS = {
     "loss": nn.MSELoss(),
     "optimizer": chainrule.optim.Adam(lr=0.003),

@@ -42,8 +42,11 @@ def write_npy(path, n_parts):
 
 def write_table(path, n_parts):
     schema = bounded_memory.table(*bounded_memory.rows(1, seed=0)).schema
-    kind = pyarrow.parquet.ParquetWriter if path.suffix == ".parquet" else pyarrow.csv.CSVWriter
-    with kind(path, schema) as writer:
+    if path.suffix == ".parquet":
+        opened = pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=False)
+    else:
+        opened = pyarrow.csv.CSVWriter(path, schema)
+    with opened as writer:
         for part in parts(n_parts):
             writer.write_table(bounded_memory.table(*part))
 

@@ -25,7 +25,7 @@ QUIET = {"verbose": 0}
 def small_pieces(monkeypatch):
     """Pieces of a few rows, so that some hundred rows are many of them."""
     monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
-    monkeypatch.setattr(tables, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(tables, "CSV_BLOCK", 2000)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["PIECE_BYTES", "Piece", "Source", "row_hash", "rows_a_piece"]
 
 # Roughly what a piece takes in memory.
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)

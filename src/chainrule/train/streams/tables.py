@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.train.streams.ahead import read_ahead
 from chainrule.train.streams.columns import as_matrix, as_target, as_vector, column_sort, import_arrow, pick
-from chainrule.train.streams.pieces import PIECE_BYTES, Piece, rows_a_piece
+from chainrule.train.streams.pieces import Piece, rows_a_piece
 
 __all__ = ["CsvSource", "ParquetSource", "open_table"]
 
@@ -19,6 +20,8 @@ PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 # What a column chunk of a Parquet file is read through, so that it need not be in memory as a whole.
 READ_BUFFER = 1 << 16
+# Bytes of a CSV file that are read at a time; in the first of them the types of its columns are found.
+CSV_BLOCK = 1 << 20
 
 
 def open_table(paths: Any, **roles: Any) -> "ParquetSource | CsvSource":
@@ -105,7 +108,18 @@ class TableSource:
         self.names = features
         self.target = f"column {targets[0]!r}" if targets else "y"
 
+    def pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
+        """See ``Source``."""
+        pieces = self._read(random, features, frames)
+        return read_ahead(pieces) if features else pieces  # counting has nothing to do meanwhile
+
     def _schema(self, file: Path) -> Any:
+        raise NotImplementedError
+
+    def _read(self, random: np.random.Generator | None, features: bool, frames: bool) -> Iterator[Piece]:
+        """The pieces, read when they are asked for."""
         raise NotImplementedError
 
     def _check_schema(self, file: Path, schema: Any) -> None:
@@ -171,10 +185,7 @@ class ParquetSource(TableSource):
                 schema = schema.append(arrow.field(name, arrow.scalar(value).type))
         return schema
 
-    def pieces(
-        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
-    ) -> Iterator[Piece]:
-        """See ``Source``."""
+    def _read(self, random: np.random.Generator | None, features: bool, frames: bool) -> Iterator[Piece]:
         order = range(len(self._groups)) if random is None else random.permutation(len(self._groups))
         for number in order:
             file, first, group, start = self._groups[number]
@@ -237,17 +248,14 @@ class CsvSource(TableSource):
 
         return csv.open_csv(
             file,
-            read_options=csv.ReadOptions(use_threads=False, block_size=PIECE_BYTES),
+            read_options=csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
             parse_options=csv.ParseOptions(delimiter="\t" if ".tsv" in file.name.lower() else ","),
             convert_options=csv.ConvertOptions(
                 column_types=types, include_columns=wanted, strings_can_be_null=True
             ),
         )
 
-    def pieces(
-        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
-    ) -> Iterator[Piece]:
-        """See ``Source``."""
+    def _read(self, random: np.random.Generator | None, features: bool, frames: bool) -> Iterator[Piece]:
         order = np.arange(len(self.files))
         if random is not None:
             order = random.permutation(order)
