@@ -1,4 +1,4 @@
-"""The same rows as every kind of stream."""
+"""The same rows as every kind of stream, and what tests do with streams."""
 
 import numpy as np
 import pyarrow
@@ -6,6 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 import chainrule
+from chainrule import nn
 
 
 def table(X, y, **others):
@@ -75,3 +76,30 @@ SOURCES = {
     "Parquet directory": as_parquet_directory,
     "CSV files": as_csv_files,
 }
+
+
+def net(n_inputs, n_outputs, dtype=np.float64):
+    return nn.Sequential(
+        nn.Linear(n_inputs, 16, rng=0, dtype=dtype), nn.ReLU(), nn.Linear(16, n_outputs, rng=1, dtype=dtype)
+    )
+
+
+def bits(module):
+    return b"".join(array.tobytes() for array in module.state_dict().values())
+
+
+def written(frame, folder, ending):
+    """The frame as a directory of files."""
+    folder.mkdir()
+    for number, rows in enumerate(cut(len(frame), 150)):
+        part = frame.iloc[rows]
+        if ending == "parquet":
+            part.to_parquet(folder / f"{number}.parquet", index=False)
+        else:
+            part.to_csv(folder / f"{number}.{ending}", index=False, sep="\t" if "tsv" in ending else ",")
+    return folder
+
+
+def all_of(stream):
+    chunks = list(stream.chunks(None, np.float64))
+    return np.concatenate([X for X, _, _ in chunks]), np.concatenate([y for _, y, _ in chunks])

@@ -5,25 +5,19 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.train.streaming import SOURCES, as_chunks, as_parquet_file, as_two_files, table
+from tests.train.streaming import SOURCES, all_of, as_chunks, as_parquet_file, as_two_files, bits, table
 
 import chainrule
 from chainrule import fit, nn, optim, predict
 from chainrule.engine import EngineExecutor
 from chainrule.execution import Examples
-from chainrule.train.streams import pieces, tables
 from chainrule.train.streams.shuffling import shuffled, whole_batches
 
 QUIET = {"verbose": 0}
 SOFTMAX = "softmax_cross_entropy"
 N = 311
 
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Pieces of a few rows, so that some hundred rows are many of them."""
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 700)
-    monkeypatch.setattr(tables, "CSV_BLOCK", 2000)
+pytestmark = pytest.mark.usefixtures("small_pieces")
 
 
 @pytest.fixture
@@ -55,10 +49,6 @@ def net(dtype=np.float64, n_inputs=3, n_outputs=3):
         nn.Linear(n_inputs, 8, rng=0, dtype=dtype), nn.Tanh(), nn.Dropout(0.2),
         nn.Linear(8, n_outputs, rng=1, dtype=dtype),
     )  # fmt: skip
-
-
-def bits(module):
-    return b"".join(array.tobytes() for array in module.state_dict().values())
 
 
 def trained(*arguments, module=None, **options):
@@ -186,11 +176,6 @@ def test_a_column_of_weights(tmp_path, data, rng):
 
 
 # -- validation --------------------------------------------------------------------------------------
-
-
-def all_of(stream):
-    chunks = list(stream.chunks(None, np.float64))
-    return np.concatenate([X for X, _, _ in chunks]), np.concatenate([y for _, y, _ in chunks])
 
 
 def test_a_share_of_the_rows_is_held_out(tmp_path, data, visited):

@@ -105,6 +105,9 @@ class TableSource:
         self._roles = _Roles(features, targets, weights)
         for file, schema in zip(self.files[1:], schemas[1:], strict=True):
             self._check_schema(file, schema)
+            extra = [name for name in schema.names if name not in self.schema.names]
+            if extra and columns is None:
+                raise ValueError(f"{file} has a column {extra[0]!r}, which {self.files[0]} has not")
         self.names = features
         self.target = f"column {targets[0]!r}" if targets else "y"
 
@@ -123,7 +126,7 @@ class TableSource:
         raise NotImplementedError
 
     def _check_schema(self, file: Path, schema: Any) -> None:
-        """A file of another shape than the first is refused."""
+        """Refuse a file that lacks a column of the first, or has it with values of another sort."""
         for name in self._roles.all:
             if name not in schema.names:
                 raise ValueError(f"{file} has no column {name!r}, which {self.files[0]} has")
@@ -132,9 +135,6 @@ class TableSource:
                 raise ValueError(
                     f"column {name!r} is of sort {got} in {file}, of {expected} in {self.files[0]}"
                 )
-        if set(schema.names) - set(self.schema.names):
-            extra = next(name for name in schema.names if name not in self.schema.names)
-            raise ValueError(f"{file} has a column {extra!r}, which {self.files[0]} has not")
 
     def _wanted(self, features: bool) -> list[str]:
         return self._roles.all if features else [*self._roles.targets, *self._roles.weights]
