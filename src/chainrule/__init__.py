@@ -16,6 +16,7 @@ _HOMES = {
     "Job": "chainrule.train",
     "JobError": "chainrule.train",
     "predict": "chainrule.train",
+    "stream": "chainrule.train",
     "EarlyStopping": "chainrule.train",
     "History": "chainrule.train",
     "manual_seed": "chainrule.nn",
@@ -135,6 +136,7 @@ __all__ = [
     "randn",
     "randperm",
     "save",
+    "stream",
     "summary",
     "tape",
     "tensor",
@@ -190,7 +192,7 @@ if TYPE_CHECKING:
         zeros_like,
     )
     from chainrule.textbook import backprop
-    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
+    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict, stream
 
 
 def __getattr__(name: str) -> Any:
