@@ -7,8 +7,8 @@ from tests.io.saved import models, predicted
 import chainrule
 from chainrule import nn
 from chainrule.io.forms import FORMS, form_of
-from chainrule.io.model_file import pack, unpack
 from chainrule.io.modules import LAYERS, from_module_state, to_module_state
+from chainrule.sealed_files import pack, unpack
 
 NAMES = list(models())
 

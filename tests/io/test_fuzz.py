@@ -18,8 +18,8 @@ from tests.io.saved import models, predicted
 
 import chainrule
 from chainrule.io.forms import form_of
-from chainrule.io.model_file import pack, unpack
 from chainrule.io.models import save_model
+from chainrule.sealed_files import pack, unpack
 
 NAMES = list(models())
 FUZZ = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

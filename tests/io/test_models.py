@@ -14,7 +14,7 @@ from chainrule import atomic_files
 from chainrule.estimators import MLPClassifier, MLPRegressor
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.io import SavedModel, load_model, read_table, save_model, write_atomically
-from chainrule.io.model_file import pack, unpack
+from chainrule.sealed_files import pack, unpack
 
 # A few epochs: what is tested is the file.
 QUICK = {"hidden_layer_sizes": (5,), "solver": "sgd", "max_iter": 3, "tol": 0.0, "n_iter_no_change": 10}

@@ -14,7 +14,7 @@ from chainrule import nn
 from chainrule.atomic_files import write_atomically
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.io.forms import FORMS, form_of
-from chainrule.io.model_file import BrokenFileError, pack, unpack
+from chainrule.sealed_files import BrokenFileError, pack, unpack
 
 __all__ = ["SavedModel", "load", "load_model", "save", "save_model"]
 

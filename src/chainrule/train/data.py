@@ -38,6 +38,12 @@ class FitData:
     held_out: Examples | None
     targets: np.ndarray
 
+    def arrays(self) -> list[Any]:
+        """All that a training's result depends on."""
+        measured = self.held_out
+        held_out = [] if measured is None else [measured.X, measured.y, measured.weights]
+        return [self.examples.X, self.examples.y, self.examples.weights, self.rows, *held_out]
+
 
 def read_data(
     plan: Plan, loss: Any, X: Any, y: Any, validation: Any, options: FitOptions, dtype: np.dtype, random: Any

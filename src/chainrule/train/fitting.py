@@ -17,6 +17,7 @@ from chainrule.functions import get_loss
 from chainrule.nn import Module
 from chainrule.optim import Optimizer, make_optimizer, make_schedule
 from chainrule.plan import LossTerm, Plan, flatten, lower, store
+from chainrule.train.checkpoints import Checkpoints, Course, epochs_matter, fingerprint
 from chainrule.train.data import FitData, read_data
 from chainrule.train.history import History
 from chainrule.train.loop import Trainer, make_executor
@@ -28,6 +29,8 @@ from chainrule.train.streams import Stream
 __all__ = ["Fitting", "fit", "predict"]
 
 ROWS_A_COPY = 8192
+# Options that the result of a training depends on.
+_MATTERING = ("l2", "l1", "clip_norm", "shuffle", "seed", "precision", "class_weight")
 
 
 def fit(
@@ -74,7 +77,8 @@ def fit(
     Notes
     -----
     Ctrl-C ends the training cleanly: the module keeps the best weights so far and the history says
-    ``"interrupted"``.
+    ``"interrupted"``. With ``checkpoint=path, resume="auto"`` the same call goes on where it was, after an
+    interrupt, a crash or a power cut, to the very bits of a training that was never interrupted.
 
     Examples
     --------
@@ -224,12 +228,18 @@ class Fitting:
         trainer = self._trainer(executor, data)
         history = History(executor=executor.name)
         keeper = _BestKeeper(options.stopping, data.held_out is not None, executor)
+        schedule = copy.deepcopy(make_schedule(options.schedule))  # some keep count
+        course = Course(trainer, schedule, keeper, history, self.random)
+        checkpoints = self._checkpoints(course, data)
+        behind = checkpoints.begin(course)
+        store(self.plan, self.module, parameters, buffers)  # a tape runs the module itself
         self.module.train()
         try:
             with EpochProgress(self.epochs, options.verbose) as progress:
-                history.stopped = self._epochs(trainer, data, history, keeper, progress)
+                history.stopped = self._epochs(course, data, progress, checkpoints, behind)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+            checkpoints.close()
         finally:
             keeper.restore(history)
             store(self.plan, self.module, parameters, buffers)
@@ -262,20 +272,42 @@ class Fitting:
             "telemetry_every": options.telemetry_every,
         }
 
+    def _checkpoints(self, course: Course, data: Any) -> Checkpoints:
+        """The checkpoints asked for, and what they belong to."""
+        options = self.options
+        identity: dict[str, str] = {}
+        if options.checkpoint is not None or options.resume:
+            settings = {
+                "network": self.plan, "executor": course.history.executor, "dtype": self.dtype,
+                "optimizer": self.optimizer, "batch_size": course.trainer.batch_size,
+                "schedule": (type(course.schedule).__name__, vars(course.schedule)),
+                "early_stopping": options.stopping, "metrics": list(self.metrics),
+                **{name: getattr(options, name) for name in _MATTERING},
+            }  # fmt: skip
+            if epochs_matter(course.schedule):
+                settings["epochs"] = self.epochs
+            identity = fingerprint(settings, data.arrays())
+        return Checkpoints(options.checkpoint, options.every, options.resume, identity)
+
     def _epochs(
         self,
-        trainer: Trainer,
-        data: FitData,
-        history: History,
-        keeper: "_BestKeeper",
+        course: Course,
+        data: Any,
         progress: EpochProgress,
+        checkpoints: Checkpoints,
+        behind: tuple[int, str, float],
     ) -> str:
         """Run epochs until there is a reason to stop; returns it."""
-        schedule = copy.deepcopy(make_schedule(self.options.schedule))  # some keep count
+        trainer, schedule = course.trainer, course.schedule
+        epochs_behind, stopped, seconds = behind
         steps = trainer.steps_per_epoch
-        began = time.monotonic()
-        deadline = np.inf if self.options.max_time is None else began + self.options.max_time
-        for epoch in range(1, self.epochs + 1):
+        began = time.monotonic() - seconds
+        deadline = np.inf if self.options.max_time is None else time.monotonic() + self.options.max_time
+        for record in course.history.epochs:
+            progress.advance(record)
+        for epoch in range(epochs_behind + 1, self.epochs + 1):
+            if stopped:
+                break
             order = trainer.order(self.random) if self.options.shuffle else None
             numbers = np.arange(trainer.step, trainer.step + steps)
             rates = self.optimizer.lr * schedule.factors(numbers, self.epochs * steps, steps)
@@ -288,22 +320,29 @@ class Fitting:
                 "seconds": time.monotonic() - began,
                 **self._measure(trainer.executor, data),
             }
-            history.epochs.append(record)
-            if self.options.telemetry_every:
-                history.telemetry.append(report)
+            course.history.epochs.append(record)
             progress.advance(record)
-            improved = keeper.see(record)
-            if self._callbacks_stop(trainer, record, history, report):
-                return "callback"
-            if not np.isfinite(record["loss"]):
-                return "not finite"
-            if keeper.should_stop:
-                return "early stopping"
-            if schedule.epoch_ended(improved):
-                return "learning rate"
-            if time.monotonic() >= deadline:
-                return "time limit"
-        return "finished"
+            stopped = self._reason_to_stop(course, report, deadline)
+            checkpoints.epoch_ended(course, epoch, stopped, is_whole=report.n_steps == steps)
+        checkpoints.close()
+        return stopped or "finished"
+
+    def _reason_to_stop(self, course: Course, report: Any, deadline: float) -> str:
+        """Let all who watch see the epoch's row; why to stop after it, or an empty text."""
+        record = course.history.epochs[-1]
+        if self.options.telemetry_every:
+            course.history.telemetry.append(report)
+        improved = course.keeper.see(record)
+        is_exhausted = course.schedule.epoch_ended(improved)
+        if self._callbacks_stop(course.trainer, record, course.history, report):
+            return "callback"
+        if not np.isfinite(record["loss"]):
+            return "not finite"
+        if course.keeper.should_stop:
+            return "early stopping"
+        if is_exhausted:
+            return "learning rate"
+        return "time limit" if time.monotonic() >= deadline else ""
 
     def _measure(self, executor: Any, data: FitData) -> dict[str, float]:
         """Validation loss and metrics, of the validation data where there is any."""

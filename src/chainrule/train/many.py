@@ -1,6 +1,7 @@
 """``fit_many``: many networks, trained side by side, one a thread."""
 
 import inspect
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -136,6 +137,13 @@ def _check_modules(jobs: list[Job]) -> None:
             owner = owners.setdefault(module, number)
             if owner != number:
                 raise ValueError(f"jobs {owner} and {number} train the same module: give each one of its own")
+    writers: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        path = job.settings.get("checkpoint")
+        if path is not None and writers.setdefault(os.path.realpath(path), number) != number:
+            raise ValueError(
+                f"two jobs write their checkpoints to {os.fspath(path)!r}: give each a file of its own"
+            )
 
 
 def _cost(job: Job) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from chainrule.execution import Report
 from chainrule.nn import Module
 from chainrule.optim import Schedule
+from chainrule.train.checkpoints import check_options
 from chainrule.train.history import History
 
 __all__ = ["EarlyStopping", "EpochEvent", "FitOptions", "read_options"]
@@ -110,6 +111,16 @@ class FitOptions:
         them. Weights, sums and predictions stay in float32.
     telemetry_every : int
         Measure every layer at each so many steps; 0 for never.
+    checkpoint : path, optional
+        File to write checkpoints to; each takes the place of the one before, whole or not at all. The first
+        is written before training, so that a path that cannot be written is known at once; a later failure
+        is a warning.
+    every : int or str
+        A checkpoint after so many epochs, or after the first epoch that ends so much later: "30s", "5min",
+        "1h". There is one at the end and at Ctrl-C too. Telemetry is not kept.
+    resume : path or "auto", optional
+        Checkpoint to go on from, to the bits of a training that was never interrupted; "auto" is the file
+        that ``checkpoint`` names, if it is there. Data and settings must be those of the checkpoint.
     """
 
     sample_weight: Any = None
@@ -132,6 +143,9 @@ class FitOptions:
     dtype: Any = None
     precision: str = "full"
     telemetry_every: int = 0
+    checkpoint: Any = None
+    every: int | str = 1
+    resume: Any = None
 
     def __post_init__(self) -> None:
         for name in ("l2", "l1", "clip_norm", "telemetry_every"):
@@ -141,6 +155,7 @@ class FitOptions:
             raise ValueError(f"seed must lie between 0 and 2**63 - 1; got {self.seed!r}")
         if self.max_time is not None and not self.max_time > 0:
             raise ValueError(f"max_time must be a positive number of seconds; got {self.max_time!r}")
+        check_options(self.checkpoint, self.every, self.resume)
 
     @property
     def stopping(self) -> EarlyStopping | None:

@@ -1,4 +1,4 @@
-"""The bytes of a model file: arrays and one JSON text, checked before anything is made of them.
+"""The bytes of a model's file: arrays and one JSON text, checked before anything is made of them.
 
 The format is safetensors: a header that says where each array lies, the arrays, and in the header's metadata,
 under the key ``chainrule``, the JSON with a SHA-256 over itself and every array. The same model gives the
