@@ -61,7 +61,7 @@ def _told(model: Path, saved: SavedModel) -> dict[str, Any]:
         "settings": {name: _plain(parameters[name]) for name in _SETTINGS},
         "training": {
             "epochs": int(estimator.n_iter_),
-            "loss": float(estimator.loss_curve_[-1]),
+            "loss": float(estimator.loss_),
             **{key: value for key, value in saved.information.items() if key != "guess"},
         },
     }

@@ -60,8 +60,8 @@ def write_training_page(
             baseline=told["baseline"],
             y=problem.y,
             columns=problem.columns,
-            training=estimator.loss_curve_,
-            validation=estimator.validation_loss_curve_,
+            training=getattr(estimator, "loss_curve_", ()),
+            validation=getattr(estimator, "validation_loss_curve_", None),
             importances=_importances(loss, features, settings.seed),
             importance_metric=metric,
             network=told["network"],
@@ -94,8 +94,8 @@ def write_evaluation_page(
                 {"name": name, "kind": kind, "missing": int(features[name].isna().sum()), "holds": ""}
                 for name, kind in kinds.items()
             ],
-            training=estimator.loss_curve_,
-            validation=estimator.validation_loss_curve_,
+            training=getattr(estimator, "loss_curve_", ()),
+            validation=getattr(estimator, "validation_loss_curve_", None),
             importances=_importances(loss, features, 0),
             importance_metric=metric,
             network={"layers": [estimator.n_features_in_, *hidden_widths(saved), estimator.n_outputs_]},

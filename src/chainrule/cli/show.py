@@ -86,7 +86,7 @@ def show_result(told: dict[str, Any], title: str) -> None:
 
 
 def metric_table(told: dict[str, Any], title: str, beside: str | None = None) -> Table:
-    """The metrics with their intervals, beside the baseline's: those of a guess unless `beside` names another."""
+    """The metrics with their intervals, and the baseline's: a guess unless `beside` names another."""
     from rich.table import Table
     from rich.text import Text
 
