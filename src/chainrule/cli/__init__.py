@@ -5,7 +5,7 @@ line on stderr. A file is written whole or not
 at all. Everything heavy is imported inside the commands, so that ``--help`` is quick.
 """
 
-from chainrule.cli import derive, evaluate, explain, info, predict, train, tune
+from chainrule.cli import derive, evaluate, explain, export, info, predict, train, tune
 from chainrule.cli.application import app, main
 
 __all__ = ["app", "main"]
@@ -22,6 +22,7 @@ app.command("evaluate", help="Measure a saved model on a CSV file with the targe
     evaluate.evaluate
 )
 app.command("info", help="Show what a saved model is: its network, columns and training.")(info.info)
+app.command("export", help="Write a saved model as ONNX, or as NumPy source.")(export.export)
 app.command("explain", help="Show one step of gradient descent with every number, as done by hand.")(
     explain.explain
 )
