@@ -22,7 +22,7 @@ def test_help_loads_nothing_heavy():
     heavy = ["matplotlib", "numba", "pandas", "scipy", "sklearn"]
     code = f"import sys, chainrule.cli; print(*(name for name in {heavy} if name in sys.modules))"
     loaded = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert loaded.stdout.split() == []
 
@@ -47,6 +47,7 @@ def test_the_shell_completes_commands_and_options(tmp_path):
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
+            check=False,
             capture_output=True,
             text=True,
             timeout=60,
