@@ -20,6 +20,7 @@ def test_json_tells_everything(penguins_path, model_file):
         "activation": "relu",
         "parameters": 11 * 8 + 8 + 8 * 3 + 3,
         "dtype": "float32",
+        "networks": 1,
     }
     assert told["settings"]["max_iter"] == 3
     assert told["training"]["epochs"] == 3

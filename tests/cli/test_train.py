@@ -49,6 +49,8 @@ def test_json_is_one_object_with_everything(tmp_path, penguins_path):
         "layers": [11, 8, 1],
         "activation": "relu",
         "parameters": 11 * 8 + 8 + 8 + 1,
+        "dtype": "float32",
+        "networks": 1,
     }
     assert report["epochs"] == 3
     names = ["accuracy", "balanced accuracy", "log loss", "macro F1", "ROC AUC", "calibration error"]

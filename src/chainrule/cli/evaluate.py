@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-_RESAMPLES = 1000
-
 
 @errors_in_one_line
 def evaluate(
@@ -81,29 +79,13 @@ def _threshold(
 
 
 def _evaluated(saved: SavedModel, examples: Examples, seed: int, *, quiet: bool) -> Evaluation:
-    from chainrule.report import evaluate_classes, evaluate_numbers
-    from chainrule.train.progress import StepProgress
+    from chainrule.cli.training import evaluated
+    from chainrule.report import UnknownClassError
 
-    classes = classes_of(saved)
-    predicted = saved.predict(examples.features)
-    with StepProgress("resample", _RESAMPLES, not quiet) as bar:
-        if classes is None:
-            return evaluate_numbers(
-                examples.y, predicted, n_resamples=_RESAMPLES, seed=seed, progress=bar.advance
-            )
-        probabilities = saved.predict_proba(examples.features)
-        try:
-            return evaluate_classes(
-                examples.y,
-                predicted,
-                probabilities,
-                classes,
-                n_resamples=_RESAMPLES,
-                seed=seed,
-                progress=bar.advance,
-            )
-        except ValueError as error:
-            raise ValueError(f"target column {saved.target!r}: {error}") from None
+    try:
+        return evaluated(saved, examples.features, examples.y, seed=seed, quiet=quiet)
+    except UnknownClassError as error:
+        raise ValueError(f"target column {saved.target!r}: {error}") from None
 
 
 def _told(

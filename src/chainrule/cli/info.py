@@ -9,7 +9,7 @@ import typer
 
 from chainrule.cli.application import errors_in_one_line
 from chainrule.cli.options import AsJson
-from chainrule.cli.saved import classes_of, hidden_widths, kinds_of
+from chainrule.cli.saved import classes_of, curves_of, epochs_of, kinds_of, network_of
 from chainrule.cli.show import metric_table, print_json, show_table
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ __all__ = ["info"]
 
 # What of the estimator's parameters tells how it was trained.
 _SETTINGS = (
-    "solver", "learning_rate_init", "batch_size", "max_iter", "alpha", "dropout", "weight_decay",
-    "early_stopping", "random_state",
+    "solver", "learning_rate_init", "learning_rate", "batch_size", "max_iter", "max_epochs", "alpha",
+    "dropout", "weight_decay", "early_stopping", "ensemble", "batch_norm", "target_transform", "random_state",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def _told(model: Path, saved: SavedModel) -> dict[str, Any]:
     """The object that --json prints."""
     estimator, classes = saved.estimator, classes_of(saved)
     parameters = estimator.get_params()
-    learned = (*estimator.coefs_, *estimator.intercepts_)
+    losses, _ = curves_of(saved)
     return {
         "model": str(model),
         "bytes": model.stat().st_size,
@@ -52,16 +52,11 @@ def _told(model: Path, saved: SavedModel) -> dict[str, Any]:
         "target": saved.target,
         **({} if classes is None else {"classes": classes.tolist()}),
         "columns": [{"name": name, "kind": kind} for name, kind in kinds_of(saved).items()],
-        "network": {
-            "layers": [estimator.n_features_in_, *hidden_widths(saved), estimator.n_outputs_],
-            "activation": parameters["activation"],
-            "parameters": sum(array.size for array in learned),
-            "dtype": learned[0].dtype.name,
-        },
-        "settings": {name: _plain(parameters[name]) for name in _SETTINGS},
+        "network": network_of(saved),
+        "settings": {name: _plain(parameters[name]) for name in _SETTINGS if name in parameters},
         "training": {
-            "epochs": int(estimator.n_iter_),
-            "loss": float(estimator.loss_),
+            "epochs": epochs_of(saved),
+            "loss": losses[-1] if losses else None,
             **{key: value for key, value in saved.information.items() if key != "guess"},
         },
     }
@@ -77,14 +72,16 @@ def _show(told: dict[str, Any]) -> None:
     from rich.text import Text
 
     network, training = told["network"], told["training"]
+    loss = training["loss"]
     facts = Table("what", "value", title=Text(told["model"], style="bold"), title_justify="left")
     lines = {
         "file": f"{told['bytes']:,} bytes",
         "predicts": f"{told['target']} ({told['task']})",
         "classes": ", ".join(map(str, told.get("classes", []))),
         "network": f"{' → '.join(map(str, network['layers']))}, {network['activation']}",
-        "parameters": f"{network['parameters']:,} ({network['dtype']})",
-        "trained": f"{training['epochs']} epochs, training loss {training['loss']:.4g}",
+        "parameters": f"{network['parameters']:,} ({network['dtype']}) in {network['networks']} network(s)",
+        "trained": f"{training['epochs']} epochs"
+        + (f", training loss {loss:.4g}" if loss is not None else ""),
         "rows": ", ".join(f"{count:,} {name}" for name, count in training.get("rows", {}).items()),
         "settings": ", ".join(f"{name} {value}" for name, value in told["settings"].items()),
         "written by": ", ".join(f"{name} {number}" for name, number in training.get("versions", {}).items()),

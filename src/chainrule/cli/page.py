@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.saved import hidden_widths, kinds_of
+from chainrule.cli.problem import holds
+from chainrule.cli.saved import classes_of, curves_of, kinds_of, network_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chainrule.cli.training import Settings, Trained
     from chainrule.io import SavedModel
     from chainrule.report import Evaluation
+    from chainrule.report.importance import Importance
     from chainrule.report.page import Report
 
 __all__ = ["versions", "write_evaluation_page", "write_training_page"]
@@ -48,9 +49,9 @@ def write_training_page(
     """Write the report of a training."""
     from chainrule.report.page import Report
 
-    estimator = result.estimator
-    features = problem.features.iloc[problem.testing][list(problem.table.kinds_)]
-    loss, metric = _loss(problem.table.transform, estimator, problem.y[problem.testing])
+    model = result.model
+    features = problem.features.iloc[problem.testing][list(kinds_of(model))]
+    training, validation = curves_of(model)
     _write(
         path,
         Report(
@@ -60,12 +61,16 @@ def write_training_page(
             baseline=told["baseline"],
             y=problem.y,
             columns=problem.columns,
-            training=getattr(estimator, "loss_curve_", ()),
-            validation=getattr(estimator, "validation_loss_curve_", None),
-            importances=_importances(loss, features, settings.seed),
-            importance_metric=metric,
+            training=training,
+            validation=validation,
+            importances=_importances(model, features, problem.y[problem.testing], settings.seed),
+            importance_metric=_importance_metric(model),
             network=told["network"],
-            settings={**asdict(settings), "batch_size": estimator.batch_size, "seconds": told["seconds"]},
+            settings={
+                **asdict(settings),
+                "batch_size": model.estimator.batch_size,
+                "seconds": told["seconds"],
+            },
             versions=versions(),
             notes=told["notes"],
         ),
@@ -78,10 +83,10 @@ def write_evaluation_page(
     """Write the report of a saved model on other rows."""
     from chainrule.report.page import Report
 
-    estimator, kinds = saved.estimator, kinds_of(saved)
-    features = examples.features[list(kinds)]
-    assert saved.preprocessor is not None
-    loss, metric = _loss(saved.preprocessor.transform, estimator, examples.y)
+    kinds = kinds_of(saved)
+    features = examples.features
+    missing = {name: int(features[name].isna().sum()) for name in kinds}
+    training, validation = curves_of(saved)
     _write(
         path,
         Report(
@@ -91,41 +96,36 @@ def write_evaluation_page(
             baseline=told.get("baseline", {}),
             y=examples.y,
             columns=[
-                {"name": name, "kind": kind, "missing": int(features[name].isna().sum()), "holds": ""}
+                {"name": name, "kind": kind, "missing": missing[name], "holds": holds(features[name], kind)}
                 for name, kind in kinds.items()
             ],
-            training=getattr(estimator, "loss_curve_", ()),
-            validation=getattr(estimator, "validation_loss_curve_", None),
-            importances=_importances(loss, features, 0),
-            importance_metric=metric,
-            network={"layers": [estimator.n_features_in_, *hidden_widths(saved), estimator.n_outputs_]},
+            training=training,
+            validation=validation,
+            importances=_importances(saved, features[list(kinds)], examples.y, 0),
+            importance_metric=_importance_metric(saved),
+            network=network_of(saved),
             versions=versions(),
             notes=told["notes"],
         ),
     )
 
 
-Loss = Callable[["pd.DataFrame", "np.ndarray"], float]
+def _importance_metric(model: SavedModel) -> str:
+    return "RMSE" if classes_of(model) is None else "log loss"
 
 
-def _loss(transform: Callable[[Any], Any], estimator: Any, y: np.ndarray) -> tuple[Loss, str]:
-    """The loss of rows of a frame, which permutation raises, and its name."""
+def _importances(model: SavedModel, features: pd.DataFrame, y: np.ndarray, seed: int) -> list[Importance]:
+    """How much shuffling each column raises the loss."""
     from sklearn import metrics
 
-    classes = getattr(estimator, "classes_", None)
-    name = "RMSE" if classes is None else "log loss"
+    from chainrule.report.importance import permutation_importances
+
+    classes = classes_of(model)
 
     def loss(frame: pd.DataFrame, where: np.ndarray) -> float:
-        X = transform(frame)
         if classes is None:
-            return float(metrics.root_mean_squared_error(y[where], estimator.predict(X)))
-        return float(metrics.log_loss(y[where], estimator.predict_proba(X), labels=classes))
-
-    return loss, name
-
-
-def _importances(loss: Loss, features: pd.DataFrame, seed: int) -> list[Any]:
-    from chainrule.report.importance import permutation_importances
+            return float(metrics.root_mean_squared_error(y[where], model.predict(frame)))
+        return float(metrics.log_loss(y[where], model.predict_proba(frame), labels=classes))
 
     return permutation_importances(loss, features, seed=seed)
 

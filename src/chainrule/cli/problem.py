@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.columns import Task
     from chainrule.estimators.tables import TablePreprocessor
 
-__all__ = ["Problem", "Question", "TaskOption", "read_problem"]
+__all__ = ["Problem", "Question", "TaskOption", "holds", "read_problem"]
 
 
 class TaskOption(StrEnum):
@@ -160,17 +160,28 @@ def _split(y: np.ndarray, question: Question, classify: bool) -> tuple[np.ndarra
 
 def _describe(features: pd.DataFrame, table: TablePreprocessor) -> list[dict[str, Any]]:
     """For each column its kind, the number of gaps, and its range or categories."""
-    columns = []
-    for name, kind in table.kinds_.items():
-        column = features[name]
-        if kind == "numeric":
-            holds = f"{column.min():g} to {column.max():g}"
-        else:
-            most_frequent = [str(value) for value in column.value_counts().index]
-            more = len(most_frequent) - 4
-            holds = ", ".join(most_frequent[:4]) + (f" and {more} more" if more > 0 else "")
-        columns.append({"name": name, "kind": kind, "missing": int(column.isna().sum()), "holds": holds})
-    return columns
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "missing": int(features[name].isna().sum()),
+            "holds": holds(features[name], kind),
+        }
+        for name, kind in table.kinds_.items()
+    ]
+
+
+def holds(column: pd.Series, kind: str) -> str:
+    """What is in a column: its range, or its most frequent categories."""
+    if column.isna().all():
+        return ""
+    if kind == "numeric":
+        return f"{column.min():g} to {column.max():g}"
+    if kind == "date":
+        return f"{column.min()} to {column.max()}"
+    most_frequent = [str(value) for value in column.value_counts().index]
+    more = len(most_frequent) - 4
+    return ", ".join(most_frequent[:4]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_names(option: str, names: tuple[str, ...], frame: pd.DataFrame) -> None:

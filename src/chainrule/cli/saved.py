@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Examples",
     "classes_of",
-    "hidden_widths",
+    "curves_of",
+    "epochs_of",
     "kinds_of",
     "load_for_tables",
+    "network_of",
     "read_examples",
     "read_features",
 ]
@@ -39,7 +41,7 @@ def load_for_tables(model: Path) -> SavedModel:
     from chainrule.io import load_model
 
     saved = load_model(model)
-    if saved.preprocessor is None:
+    if not kinds_of(saved):
         raise ValueError(f"{model}: the model takes arrays, not tables (it was saved without a preprocessor)")
     return saved
 
@@ -51,14 +53,46 @@ def classes_of(saved: SavedModel) -> Any:
 
 def kinds_of(saved: SavedModel) -> dict[str, Any]:
     """The columns that a model takes, and what each was taken for."""
-    return {} if saved.preprocessor is None else dict(saved.preprocessor.kinds_)
+    # A tabular estimator reads tables itself.
+    reader = saved.preprocessor or getattr(saved.estimator, "encoder_", None)
+    return {} if reader is None else dict(reader.kinds_)
 
 
-def hidden_widths(saved: SavedModel) -> list[int]:
-    """Units of each hidden layer."""
+def network_of(saved: SavedModel) -> dict[str, Any]:
+    """A model's network: widths, activation, number and type of parameters, and how many such there are."""
     from chainrule.estimators.parameters import hidden_sizes
 
-    return hidden_sizes(saved.estimator.hidden_layer_sizes)
+    estimator = saved.estimator
+    if hasattr(estimator, "networks_"):
+        states = [network.state_dict() for network in estimator.networks_]
+        learned = [array for state in states for array in state.values()]
+        first = next(iter(states[0].values()))
+        widths = [first.shape[1], *[estimator.width] * estimator.depth, estimator.n_outputs_]
+    else:
+        learned = [*estimator.coefs_, *estimator.intercepts_]
+        hidden = hidden_sizes(estimator.hidden_layer_sizes)
+        widths = [estimator.n_features_in_, *hidden, estimator.n_outputs_]
+    return {
+        "layers": widths,
+        "activation": estimator.activation,
+        "parameters": sum(array.size for array in learned),
+        "dtype": learned[0].dtype.name,
+        "networks": len(getattr(estimator, "networks_", [None])),
+    }
+
+
+def epochs_of(saved: SavedModel) -> int:
+    """How many epochs the training took; of several networks, the longest."""
+    estimator = saved.estimator
+    return int(estimator.n_iter_ if hasattr(estimator, "n_iter_") else len(estimator.loss_curve_))
+
+
+def curves_of(saved: SavedModel) -> tuple[list[float], list[float]]:
+    """The loss of each epoch in training and in validation; empty where it was not recorded."""
+    estimator = saved.estimator
+    curves = (getattr(estimator, name, None) for name in ("loss_curve_", "validation_loss_curve_"))
+    training, validation = (list(curve or []) for curve in curves)
+    return training, validation
 
 
 def read_features(

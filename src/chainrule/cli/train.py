@@ -11,8 +11,9 @@ from chainrule.cli.application import check_output, errors_in_one_line
 from chainrule.cli.options import AsJson, Drop, Quiet, Report, Seed, Target, Task, TestSize, Text
 from chainrule.cli.page import versions, write_training_page
 from chainrule.cli.problem import Question, TaskOption, read_problem
+from chainrule.cli.saved import classes_of, epochs_of, network_of
 from chainrule.cli.show import print_json, show_data, show_notes, show_result
-from chainrule.cli.training import evaluated, guess_of, guessed, read_settings, trained
+from chainrule.cli.training import guess_of, guessed, read_settings, tested, trained
 
 if TYPE_CHECKING:
     from chainrule.cli.problem import Problem
@@ -72,7 +73,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     if not silent:
         show_data(data, problem)
     result = trained(problem, settings, quiet=silent)
-    told = save_and_tell(problem, settings, result, out, page)
+    told = save_and_tell(problem, settings, result, out, page, quiet=silent)
     if as_json:
         print_json(told)
     elif not quiet:
@@ -93,20 +94,27 @@ def report_path(report: Path | None, no_report: bool, out: Path) -> Path | None:
 
 
 def save_and_tell(
-    problem: Problem, settings: Settings, result: Trained, out: Path, page: Path | None
+    problem: Problem,
+    settings: Settings,
+    result: Trained,
+    out: Path,
+    page: Path | None,
+    *,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Save the model and its page; tell what was learned from what, and how well, as --json prints it."""
     from chainrule.io import save_model
 
-    evaluation = evaluated(problem, result.estimator, settings.seed)
-    told = _told(problem, settings, result, evaluation)
+    evaluation = tested(problem, result.model, settings.seed, quiet=quiet)
+    told = _told(problem, result, evaluation)
     kept = {key: told[key] for key in ("task", "rows", "epochs", "metrics", "intervals", "baseline")}
     information = {**kept, "guess": guess_of(problem), "seed": settings.seed, "versions": versions()}
+    model = result.model
     save_model(
         out,
-        result.estimator,
-        preprocessor=problem.table,
-        target=problem.target,
+        model.estimator,
+        preprocessor=model.preprocessor,
+        target=model.target,
         information=information,
     )
     told["model"] = str(out)
@@ -116,22 +124,17 @@ def save_and_tell(
     return told
 
 
-def _told(problem: Problem, settings: Settings, result: Trained, evaluation: Evaluation) -> dict[str, Any]:
-    estimator = result.estimator
-    classes = estimator.classes_ if problem.classify else None
+def _told(problem: Problem, result: Trained, evaluation: Evaluation) -> dict[str, Any]:
+    classes = classes_of(result.model)
     measured = evaluation.to_dict()
     return {
         "task": problem.task,
         "target": problem.target,
-        **({"classes": estimator.classes_.tolist()} if problem.classify else {}),
+        **({} if classes is None else {"classes": classes.tolist()}),
         "rows": problem.rows,
         "columns": problem.columns,
-        "network": {
-            "layers": [problem.X.shape[1], *settings.hidden, estimator.n_outputs_],
-            "activation": settings.activation,
-            "parameters": sum(array.size for array in (*estimator.coefs_, *estimator.intercepts_)),
-        },
-        "epochs": int(estimator.n_iter_),
+        "network": network_of(result.model),
+        "epochs": epochs_of(result.model),
         "seconds": round(result.seconds, 3),
         "metrics": measured["metrics"],
         "intervals": measured["intervals"],

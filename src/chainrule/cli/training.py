@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from chainrule.cli.problem import Problem
+    from chainrule.io import SavedModel
     from chainrule.report import Evaluation
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
 
 # With fewer training rows than this, a tenth of them is too few to say when to stop.
 _EARLY_STOPPING_ROWS = 100
+# Behind the confidence intervals.
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Settings:
 class Trained:
     """A network after training."""
 
-    estimator: Any
+    model: SavedModel
     seconds: float
     notes: list[str] = field(default_factory=list)
 
@@ -96,6 +100,7 @@ def trained(problem: Problem, settings: Settings, *, quiet: bool) -> Trained:
     """Train; what the training warned of becomes notes. ValueError if it diverged."""
     from sklearn.exceptions import ConvergenceWarning
 
+    from chainrule.io import SavedModel
     from chainrule.train.progress import EpochProgress
 
     X, y = problem.X[problem.training], problem.y[problem.training]
@@ -118,7 +123,8 @@ def trained(problem: Problem, settings: Settings, *, quiet: bool) -> Trained:
             notes.append(f"the loss was still falling after {settings.epochs} epochs: more --epochs may help")
         else:
             notes.append(" ".join(str(warning.message).split()))
-    return Trained(estimator, time.perf_counter() - started, notes)
+    seconds = time.perf_counter() - started
+    return Trained(SavedModel(estimator, problem.table, problem.target), seconds, notes)
 
 
 class _Epochs:
@@ -145,15 +151,26 @@ def _validation_can_be_split_off(problem: Problem) -> bool:
     return not problem.classify or (min(counts.values()) >= 2 and len(counts) <= len(y) // 10)
 
 
-def evaluated(problem: Problem, estimator: Any, seed: int) -> Evaluation:
-    """The metrics of the network on the test rows, with intervals."""
+def evaluated(
+    model: SavedModel, features: pd.DataFrame, y: np.ndarray, *, seed: int, quiet: bool
+) -> Evaluation:
+    """The metrics of a model on rows, with intervals."""
+    from chainrule.cli.saved import classes_of
     from chainrule.report import evaluate_classes, evaluate_numbers
+    from chainrule.train.progress import StepProgress
 
-    X, y = problem.X[problem.testing], problem.y[problem.testing]
-    if not problem.classify:
-        return evaluate_numbers(y, estimator.predict(X), seed=seed)
-    probabilities = estimator.predict_proba(X)
-    return evaluate_classes(y, estimator.predict(X), probabilities, estimator.classes_, seed=seed)
+    classes, predicted = classes_of(model), model.predict(features)
+    with StepProgress("resample", _RESAMPLES, not quiet) as bar:
+        options: dict[str, Any] = {"n_resamples": _RESAMPLES, "seed": seed, "progress": bar.advance}
+        if classes is None:
+            return evaluate_numbers(y, predicted, **options)
+        return evaluate_classes(y, predicted, model.predict_proba(features), classes, **options)
+
+
+def tested(problem: Problem, model: SavedModel, seed: int, *, quiet: bool) -> Evaluation:
+    """The metrics of a model on the rows that it was not trained on."""
+    features = problem.features.iloc[problem.testing]
+    return evaluated(model, features, problem.y[problem.testing], seed=seed, quiet=quiet)
 
 
 def guessed(guess: dict[str, Any], y: np.ndarray, classes: Any) -> dict[str, float]:

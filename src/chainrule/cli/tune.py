@@ -15,7 +15,7 @@ from chainrule.cli.options import AsJson, Drop, Quiet, Report, Seed, Target, Tas
 from chainrule.cli.problem import Question, TaskOption, read_problem
 from chainrule.cli.show import metric_table, print_json, show_data, show_notes, show_table
 from chainrule.cli.train import report_path, save_and_tell, written_lines
-from chainrule.cli.training import Settings, evaluated, make_estimator, trained
+from chainrule.cli.training import Settings, make_estimator, tested, trained
 
 if TYPE_CHECKING:
     from chainrule.cli.problem import Problem
@@ -145,8 +145,8 @@ def _refit(
     best = _settings(default, found.best_params)
     beside = trained(problem, default, quiet=quiet)
     winner = beside if best == default else trained(problem, best, quiet=quiet)
-    told = save_and_tell(problem, best, winner, out, page)
-    told["default"] = evaluated(problem, beside.estimator, default.seed).to_dict()["metrics"]
+    told = save_and_tell(problem, best, winner, out, page, quiet=quiet)
+    told["default"] = tested(problem, beside.model, default.seed, quiet=quiet).to_dict()["metrics"]
     told["search"] = {
         "best": {name: _plain(value) for name, value in found.best_params.items()},
         "score": found.best_score,

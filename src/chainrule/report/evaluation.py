@@ -22,6 +22,7 @@ __all__ = [
     "ClassEvaluation",
     "Evaluation",
     "NumberEvaluation",
+    "UnknownClassError",
     "evaluate_classes",
     "evaluate_numbers",
     "guess_classes",
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 Progress = Callable[[int], None]
+
+
+class UnknownClassError(ValueError):
+    """A label is none of the classes that the model knows."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,10 @@ def evaluate_classes(
 
     Raises
     ------
+    UnknownClassError
+        If a label is none of the classes.
     ValueError
-        If there is no row, or a label is none of the classes.
+        If there is no row.
 
     Examples
     --------
@@ -272,9 +279,8 @@ def _class_numbers(labels: np.ndarray, classes: list[Any]) -> np.ndarray:
         return np.array([numbers[label] for label in np.asarray(labels).tolist()], dtype=np.int64)
     except KeyError as error:
         known = ", ".join(repr(str(label)) for label in classes[:20])
-        raise ValueError(
-            f"{str(error.args[0])!r} is no class that the model knows; it knows {known}"
-        ) from None
+        label = str(error.args[0])
+        raise UnknownClassError(f"{label!r} is no class that the model knows; it knows {known}") from None
 
 
 def _calibration(confidence: np.ndarray, came_true: np.ndarray) -> list[CalibrationBin]:
