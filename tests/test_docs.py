@@ -51,14 +51,15 @@ def test_the_figures_of_a_page_are_there(page):
     assert [name for name in names if not (page.parent / name).is_file()] == []
 
 
-def test_the_page_of_the_tape_says_what_happens():
+@pytest.mark.parametrize(("page", "n_examples"), [("tape.md", 16), ("streams.md", 20)])
+def test_a_page_with_a_session_says_what_happens(page, n_examples):
     """Its examples are written as a session in the interpreter."""
-    text = (DOCS / "tape.md").read_text(encoding="utf-8")
+    text = (DOCS / page).read_text(encoding="utf-8")
     session = "\n".join("" if line.startswith("```") else line for line in text.splitlines())
-    test = doctest.DocTestParser().get_doctest(session, {}, "tape.md", "tape.md", 0)
+    test = doctest.DocTestParser().get_doctest(session, {}, page, page, 0)
     told: list[str] = []
     found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=told.append)
-    assert found.attempted > 15
+    assert found.attempted >= n_examples
     assert found.failed == 0, "".join(told)
 
 

@@ -16,6 +16,7 @@ _HOMES = {
     "Job": "chainrule.train",
     "JobError": "chainrule.train",
     "predict": "chainrule.train",
+    "stream": "chainrule.train",
     "EarlyStopping": "chainrule.train",
     "History": "chainrule.train",
     "manual_seed": "chainrule.nn",
@@ -38,6 +39,8 @@ _HOMES = {
     "mistake_bound": "chainrule.estimators",
     "MaximumMargin": "chainrule.estimators",
     "Separability": "chainrule.estimators",
+    "load": "chainrule.io",
+    "save": "chainrule.io",
     "derive": "chainrule.explain",
     "explain_step": "chainrule.explain",
     "Tensor": "chainrule.tape",
@@ -118,6 +121,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "linspace",
+    "load",
     "manual_seed",
     "maximum_margin",
     "mistake_bound",
@@ -131,6 +135,8 @@ __all__ = [
     "randint",
     "randn",
     "randperm",
+    "save",
+    "stream",
     "summary",
     "tape",
     "tensor",
@@ -158,6 +164,7 @@ if TYPE_CHECKING:
         mistake_bound,
     )
     from chainrule.explain import derive, explain_step
+    from chainrule.io import load, save
     from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
     from chainrule.tape import (
         Tensor,
@@ -185,7 +192,7 @@ if TYPE_CHECKING:
         zeros_like,
     )
     from chainrule.textbook import backprop
-    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict
+    from chainrule.train import EarlyStopping, History, Job, JobError, fit, fit_many, predict, stream
 
 
 def __getattr__(name: str) -> Any:

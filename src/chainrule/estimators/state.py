@@ -6,6 +6,7 @@ so that other programs can read them. Everything else is JSON.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,16 @@ from chainrule.estimators.parameters import architecture_of
 from chainrule.optim import SCHEDULES
 from chainrule.plan import Slot
 
-__all__ = ["decoded", "encoded", "from_state", "to_state"]
+__all__ = [
+    "decoded",
+    "encoded",
+    "from_committee_state",
+    "from_perceptron_state",
+    "from_state",
+    "to_committee_state",
+    "to_perceptron_state",
+    "to_state",
+]
 
 # Fitted attributes that are numbers, text, or lists of them.
 _PLAIN = (
@@ -70,11 +80,7 @@ def to_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "fitted": {
             name: encoded(getattr(estimator, name), name) for name in _PLAIN if hasattr(estimator, name)
         },
-        "arrays": {
-            name: {"dtype": array.dtype.str, "values": array.tolist()}
-            for name in _SMALL_ARRAYS
-            if (array := getattr(estimator, name, None)) is not None
-        },
+        "arrays": _small_arrays(estimator),
     }
     if hasattr(estimator, "_label_binarizer"):
         state["label_type"] = estimator._label_binarizer.y_type_
@@ -109,18 +115,16 @@ def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray])
     """
     parameters = {name: decoded(value) for name, value in state["parameters"].items()}
     estimator = kind(**parameters)
+    estimator._validate_params()
     for name in _PLAIN:
         if name in state["fitted"]:
             setattr(estimator, name, decoded(state["fitted"][name]))
-    for name in _SMALL_ARRAYS:
-        if name in state["arrays"]:
-            array = np.array(state["arrays"][name]["values"], dtype=state["arrays"][name]["dtype"])
-            setattr(estimator, name, array if array.ndim else array[()])
+    _set_small_arrays(estimator, state["arrays"])
     if "label_type" in state:
         estimator._label_binarizer = _label_binarizer(estimator.classes_, state["label_type"])
-    network = Network.build(
-        architecture_of(estimator, state["units"]), estimator._output()[1], _dtype(arrays)
-    )
+    dtype = _dtype(arrays)
+    _check_size(state["units"], arrays)
+    network = Network.build(architecture_of(estimator, state["units"]), estimator._output()[1], dtype)
     _fill(network, arrays)
     estimator._network = network
     estimator.coefs_ = list(network.coefs)
@@ -129,12 +133,20 @@ def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray])
     return estimator
 
 
+def _check_size(units: list[int], arrays: dict[str, np.ndarray]) -> None:
+    """Before a network of the described size is made: that there are as many weights."""
+    described = sum(a * b for a, b in pairwise(units))
+    there = sum(array.size for array in arrays.values())
+    if not 0 <= described <= there:
+        raise ValueError(f"the layers have {described} weights or more; there are {there} numbers")
+
+
 def _label_binarizer(classes: np.ndarray, label_type: str) -> LabelBinarizer:
-    """A binarizer that has learned these classes, or, for several labels a row, their number."""
+    """A binarizer that has learned these classes."""
     binarizer = LabelBinarizer()
-    binarizer.fit(np.eye(len(classes), dtype=int) if label_type == "multilabel-indicator" else classes)
     binarizer.classes_ = classes
     binarizer.y_type_ = label_type
+    binarizer.sparse_input_ = False
     return binarizer
 
 
@@ -157,6 +169,111 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
         if arrays[slot.name].shape != slot.shape:
             raise ValueError(f"array {slot.name} must have shape {slot.shape}, got {arrays[slot.name].shape}")
         slot.view(vector)[...] = arrays[slot.name]
+
+
+# Bytes of text that a small array may be padded to.
+_MOST_TEXT = 1 << 20
+
+
+# -- a perceptron, and a committee ---------------------------------------------------------------------
+
+_PERCEPTRON = ("n_iter_", "t_", "n_updates_", "converged_", "n_features_in_")
+
+
+def to_perceptron_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Take a fitted Perceptron apart; see ``to_state``."""
+    state = {
+        "parameters": {name: encoded(value, name) for name, value in estimator.get_params().items()},
+        "fitted": {
+            name: encoded(getattr(estimator, name), name) for name in _PERCEPTRON if hasattr(estimator, name)
+        },
+        "arrays": _small_arrays(estimator),
+    }
+    return state, {"coef": np.array(estimator.coef_), "intercept": np.array(estimator.intercept_)}
+
+
+def from_perceptron_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """Put a Perceptron together again."""
+    estimator = kind(**{name: decoded(value) for name, value in state["parameters"].items()})
+    estimator._validate_params()
+    for name in _PERCEPTRON:
+        if name in state["fitted"]:
+            setattr(estimator, name, decoded(state["fitted"][name]))
+    _set_small_arrays(estimator, state["arrays"])
+    coef, intercept = arrays["coef"], arrays["intercept"]
+    n_units = 1 if len(estimator.classes_) == 2 else len(estimator.classes_)
+    if coef.shape != (n_units, estimator.n_features_in_) or intercept.shape != (n_units,) or len(arrays) != 2:
+        raise ValueError(f"coef and intercept have shapes {coef.shape} and {intercept.shape}")
+    estimator.coef_, estimator.intercept_ = coef, intercept
+    return estimator
+
+
+def to_committee_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Take a fitted OneVsOneMLPClassifier apart; see ``to_state``. Its members must be networks."""
+    members = [to_state(member) for member in estimator.estimators_]
+    base = estimator.estimator
+    state = {
+        "random_state": encoded(estimator.random_state, "parameter random_state"),
+        "n_jobs": estimator.n_jobs,
+        "estimator": None if base is None else {k: encoded(v, k) for k, v in base.get_params().items()},
+        "members": [state for state, _ in members],
+        "fitted": {"n_classes_": int(estimator.n_classes_), "n_features_in_": int(estimator.n_features_in_)},
+        "arrays": _small_arrays(estimator),
+    }
+    arrays = {f"{i}.{name}": array for i, (_, own) in enumerate(members) for name, array in own.items()}
+    return state, arrays
+
+
+def from_committee_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """Put a OneVsOneMLPClassifier together again."""
+    from chainrule.estimators.classifier import MLPClassifier
+
+    base = state["estimator"]
+    member = None if base is None else MLPClassifier(**{k: decoded(v) for k, v in base.items()})
+    estimator = kind(member, random_state=decoded(state["random_state"]), n_jobs=state["n_jobs"])
+    estimator._validate_params()
+    for name, value in state["fitted"].items():
+        if name not in ("n_classes_", "n_features_in_"):
+            raise ValueError(f"{name!r} is no attribute of a committee")
+        setattr(estimator, name, value)
+    _set_small_arrays(estimator, state["arrays"])
+    k = len(estimator.classes_)
+    if estimator.n_classes_ != k or len(state["members"]) != k * (k - 1) // 2:
+        raise ValueError(f"{k} classes need {k * (k - 1) // 2} networks; there are {len(state['members'])}")
+    own: list[dict[str, np.ndarray]] = [{} for _ in state["members"]]
+    for name, array in arrays.items():
+        number, _, rest = name.partition(".")
+        own[int(number)][rest] = array
+    estimator.estimators_ = [
+        from_state(MLPClassifier, *each) for each in zip(state["members"], own, strict=True)
+    ]
+    return estimator
+
+
+def _small_arrays(estimator: Any) -> dict[str, Any]:
+    return {
+        name: {"dtype": array.dtype.str, "values": array.tolist()}
+        for name in _SMALL_ARRAYS
+        if (array := getattr(estimator, name, None)) is not None
+    }
+
+
+def _set_small_arrays(estimator: Any, known: dict[str, Any]) -> None:
+    for name in _SMALL_ARRAYS:
+        if name in known:
+            values = known[name]["values"]
+            array = np.array(values, dtype=_small_dtype(known[name]["dtype"], np.size(values)))
+            setattr(estimator, name, array if array.ndim else array[()])
+
+
+def _small_dtype(name: Any, n: int) -> np.dtype:
+    """The dtype of a small array of n values."""
+    dtype = np.dtype(name)
+    if dtype.kind == "U":  # text as long as a file says may take memory that the file has not
+        return dtype if n * dtype.itemsize <= _MOST_TEXT else np.dtype(np.str_)
+    if dtype.kind not in "biufO" or dtype.itemsize > 8:
+        raise ValueError(f"an array cannot be of dtype {name!r}")
+    return dtype
 
 
 # What JSON has no form for is written as a dict with one key that names its type.

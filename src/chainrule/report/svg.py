@@ -185,10 +185,15 @@ class Plot(Canvas):
             _, y = self.at(self.x.low, value)
             self.line(self.left, y, end, y, "grid")
             self.words(self.left - 6, y + 4, number_text(value), "muted", anchor="end")
-        for value in self.x.ticks():
+        ticks = self.x.ticks()
+        # Of ticks whose words would touch, every second has words.
+        needed = 7.5 * sum(len(number_text(value)) + 1 for value in ticks)
+        every = 1 if needed < end - self.left else 2
+        for number, value in enumerate(ticks):
             x, _ = self.at(value, self.y.low)
             self.line(x, floor, x, floor + 4, "axis")
-            self.words(x, floor + 16, number_text(value), "muted", anchor="middle")
+            if number % every == 0:
+                self.words(x, floor + 16, number_text(value), "muted", anchor="middle")
         self.line(self.left, floor, end, floor, "axis")
         middle = (self.left + end) / 2
         self.words(middle, self.height - 6, self.x.label, anchor="middle")

@@ -6,6 +6,7 @@ from chainrule.train.loop import Trainer, make_executor
 from chainrule.train.many import Job, fit_many
 from chainrule.train.options import EarlyStopping, EpochEvent, FitOptions
 from chainrule.train.side_by_side import JobError
+from chainrule.train.streams import Stream, stream
 
 __all__ = [
     "EarlyStopping",
@@ -14,9 +15,11 @@ __all__ = [
     "History",
     "Job",
     "JobError",
+    "Stream",
     "Trainer",
     "fit",
     "fit_many",
     "make_executor",
     "predict",
+    "stream",
 ]

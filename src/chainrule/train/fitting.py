@@ -6,7 +6,8 @@ limit, and an interrupt that loses nothing.
 
 import copy
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, overload
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from chainrule.train.loop import Trainer, make_executor
 from chainrule.train.metrics import metric_functions
 from chainrule.train.options import EarlyStopping, EpochEvent, read_options
 from chainrule.train.progress import EpochProgress
+from chainrule.train.streams import Stream
 
 __all__ = ["Fitting", "fit", "predict"]
 
@@ -31,7 +33,7 @@ ROWS_A_COPY = 8192
 def fit(
     module: Module,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     loss: Any,
     optimizer: str | Optimizer = "adam",
@@ -46,7 +48,8 @@ def fit(
     ----------
     module : Module
         Changed in place: it ends with the trained weights, in evaluation mode.
-    X : array-like or sparse matrix of shape (n, d)
+    X : array-like or sparse matrix of shape (n, d), or Stream
+        A stream (``chainrule.stream``) is data larger than memory; it has the targets too.
     y : array-like
         (n,) class indices or values, or (n, n_outputs).
     loss : str or loss module
@@ -84,12 +87,31 @@ def fit(
     >>> history.stopped, history["accuracy"][-1] > 0.9
     ('finished', True)
     """
-    fitting = Fitting(module, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, **options)
+    kind: type[Fitting] = Fitting
+    if isinstance(X, Stream):
+        from chainrule.train.streams.fitting import StreamFitting
+
+        kind = StreamFitting
+    elif y is None:
+        raise TypeError("y must be given, the target of each row of X: only a stream has its own")
+    fitting = kind(module, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, **options)
     return fitting.run(X, y, validation)
 
 
-def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> np.ndarray:
+@overload
+def predict(
+    module: Module, X: Stream, *, executor: str = "auto", n_jobs: int | None = None
+) -> Iterator[np.ndarray]: ...
+
+
+@overload
+def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> np.ndarray: ...
+
+
+def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | None = None) -> Any:
     """Raw outputs (n, n_outputs) of a module in evaluation mode, computed by an executor.
+
+    Of a stream they come piece by piece, in the order of its rows: an iterator of such arrays.
 
     Examples
     --------
@@ -105,11 +127,14 @@ def predict(module: Module, X: Any, *, executor: str = "auto", n_jobs: int | Non
     name = _chosen(executor, lowered)
     plan = lowered or outline(module, term, X)
     parameters, buffers = _vectors(module, plan, _module_dtype(module))
-    examples = prepare(plan, X, np.zeros((_n_rows(X), plan.n_outputs)), dtype=parameters.dtype)
-    result: np.ndarray = make_executor(
+    runs = make_executor(
         name, plan, parameters, buffers, n_jobs, module=module.copy() if name == "tape" else None
-    ).predict(examples.X)
-    return result
+    )
+    if isinstance(X, Stream):
+        X.check_width(plan.n_inputs)
+        return map(runs.predict, X.features(parameters.dtype))
+    examples = prepare(plan, X, np.zeros((_n_rows(X), plan.n_outputs)), dtype=parameters.dtype)
+    return runs.predict(examples.X)
 
 
 def _lowered(module: Module, loss: Any, executor: str) -> Plan | None:
@@ -191,7 +216,7 @@ class Fitting:
         if self.plan is None:
             self.plan = outline(self.module, self.loss, X)
         self.record = get_loss(self.plan.loss.name)
-        data = read_data(self.plan, self.loss, X, y, validation, options, self.dtype, self.random)
+        data = self._read(X, y, validation)
         parameters, buffers = _vectors(self.module, self.plan, self.dtype)
         executor = make_executor(
             name, self.plan, parameters, buffers, options.n_jobs, options.precision, self.module
@@ -211,20 +236,31 @@ class Fitting:
             self.module.eval()
         return history
 
+    def _read(self, X: Any, y: Any, validation: Any) -> Any:
+        """The data to learn from and to measure on, checked."""
+        assert self.plan is not None
+        return read_data(self.plan, self.loss, X, y, validation, self.options, self.dtype, self.random)
+
     def _trainer(self, executor: Any, data: FitData) -> Trainer:
-        options = self.options
         n_rows = len(data.examples) if data.rows is None else len(data.rows)
         return Trainer(
             executor,
             data.examples,
             self.optimizer,
             min(self.batch_size, n_rows),
-            penalty=Penalty(options.l2, options.l1),
-            clip_norm=options.clip_norm,
-            seed=options.seed,
-            telemetry_every=options.telemetry_every,
             rows=data.rows,
+            **self._settings(),
         )
+
+    def _settings(self) -> dict[str, Any]:
+        """The options that a trainer takes as they are."""
+        options = self.options
+        return {
+            "penalty": Penalty(options.l2, options.l1),
+            "clip_norm": options.clip_norm,
+            "seed": options.seed,
+            "telemetry_every": options.telemetry_every,
+        }
 
     def _epochs(
         self,
@@ -236,11 +272,11 @@ class Fitting:
     ) -> str:
         """Run epochs until there is a reason to stop; returns it."""
         schedule = copy.deepcopy(make_schedule(self.options.schedule))  # some keep count
-        n, steps = trainer.n_rows, trainer.steps_per_epoch
+        steps = trainer.steps_per_epoch
         began = time.monotonic()
         deadline = np.inf if self.options.max_time is None else began + self.options.max_time
         for epoch in range(1, self.epochs + 1):
-            order = self.random.permutation(n).astype(np.int64) if self.options.shuffle else None
+            order = trainer.order(self.random) if self.options.shuffle else None
             numbers = np.arange(trainer.step, trainer.step + steps)
             rates = self.optimizer.lr * schedule.factors(numbers, self.epochs * steps, steps)
             report = trainer.epoch(order, rates, deadline)

@@ -21,7 +21,7 @@ from chainrule.plan import Plan
 from chainrule.reference import ReferenceExecutor
 from chainrule.train.side_by_side import n_threads_allowed, stop_if_told
 
-__all__ = ["EXECUTORS", "Trainer", "make_executor"]
+__all__ = ["EXECUTORS", "Trainer", "make_executor", "merged"]
 
 EXECUTORS: dict[str, type] = {
     "engine": EngineExecutor,
@@ -82,6 +82,10 @@ class Trainer:
         """Batches in one pass over the examples."""
         return -(-self.n_rows // self.batch_size)
 
+    def order(self, random: np.random.Generator) -> np.ndarray:
+        """A random order in which ``epoch`` may visit the rows."""
+        return random.permutation(self.n_rows).astype(np.int64)
+
     def epoch(self, order: np.ndarray | None, rates: np.ndarray, deadline: float = np.inf) -> Report:
         """One pass over the examples.
 
@@ -96,9 +100,9 @@ class Trainer:
             Time (``time.monotonic``) after which no further stretch is begun; the report then covers
             fewer rows than there are.
         """
-        n = self.n_rows
         if self.rows is not None:
             order = self.rows if order is None else self.rows[order]
+        n = len(self.examples) if order is None else len(order)
         reports: list[Report] = []
         done = 0
         while done < len(rates) and (not reports or time.monotonic() < deadline):
@@ -131,10 +135,11 @@ class Trainer:
             self._stretch = max(1, int(count * min(4.0, max(0.25, STRETCH_SECONDS / max(elapsed, 1e-9)))))
             self.step += count
             done += count
-        return _merged(reports)
+        return merged(reports)
 
 
-def _merged(reports: list[Report]) -> Report:
+def merged(reports: list[Report]) -> Report:
+    """What several stretches give back, as one."""
     if len(reports) == 1:
         return reports[0]
     return Report(
