@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.cli.calling import succeed
+from tests.cli.calling import fail, succeed
 
 from chainrule import io
 from chainrule.cli import saved
@@ -43,3 +43,12 @@ def test_the_commands_take_a_tabular_estimator(tmp_path, penguins, penguins_path
     told = json.loads(succeed("evaluate", some_file, penguins_path, "--json", "--report", page))
     assert told["metrics"]["accuracy"] == (tabular.predict(penguins) == penguins["species"]).mean()
     assert page.read_text().count("<svg") == 5
+
+
+def test_only_a_single_network_can_be_written_out(tmp_path, tabular):
+    for command in ("explain", "derive"):
+        said = fail(command, tmp_path / "m")
+        assert said == (
+            f"{tmp_path / 'm'}: a TabularClassifier is more than one network; "
+            "only a single one can be written out"
+        )

@@ -21,6 +21,7 @@ __all__ = [
     "epochs_of",
     "kinds_of",
     "load_for_tables",
+    "load_single_network",
     "network_of",
     "read_examples",
     "read_features",
@@ -43,6 +44,17 @@ def load_for_tables(model: Path) -> SavedModel:
     saved = load_model(model)
     if not kinds_of(saved):
         raise ValueError(f"{model}: the model takes arrays, not tables (it was saved without a preprocessor)")
+    return saved
+
+
+def load_single_network(model: Path) -> SavedModel:
+    """A model that is one network, whose steps and gradients can be written out."""
+    from chainrule.io import load_model
+
+    saved = load_model(model)
+    if not hasattr(saved.estimator, "to_module"):
+        name = type(saved.estimator).__name__
+        raise ValueError(f"{model}: a {name} is more than one network; only a single one can be written out")
     return saved
 
 
