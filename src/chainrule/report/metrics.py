@@ -147,17 +147,22 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def _area_under_curve(positive: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """The ROC AUC: the chance that a positive row scores above a negative one, ties counted half."""
-    order = np.argsort(score, kind="stable")
-    is_positive, ascending = positive[order], score[order]
-    ties = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
+    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(score[negatives], kind="stable")]
+    # How many negative rows score below each positive one, and how many below or the same.
+    below = np.searchsorted(score[negatives], score[positives], "left")
+    not_above = np.searchsorted(score[negatives], score[positives], "right")
+    is_tied = not_above > below
 
     def area(weights: np.ndarray) -> np.ndarray:
-        sorted_weights = weights[:, order]
-        positives = np.add.reduceat(np.where(is_positive, sorted_weights, 0.0), ties, axis=1)
-        negatives = np.add.reduceat(np.where(is_positive, 0.0, sorted_weights), ties, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        return _ratio((positives * below).sum(axis=1), pairs)
+        beaten = np.zeros((len(weights), len(negatives) + 1))
+        np.cumsum(np.take(weights, negatives, axis=1), axis=1, out=beaten[:, 1:])
+        mine = np.take(weights, positives, axis=1)
+        wins = np.einsum("ij,ij->i", mine, np.take(beaten, below, axis=1))
+        if is_tied.any():
+            halves = np.take(beaten, not_above[is_tied], axis=1) - np.take(beaten, below[is_tied], axis=1)
+            wins += np.einsum("ij,ij->i", mine[:, is_tied], halves) / 2
+        return _ratio(wins, mine.sum(axis=1) * beaten[:, -1])
 
     return area
 
