@@ -1,9 +1,14 @@
 """A file from a stranger is at worst refused: no crash, no hang, no memory beyond a few times its size."""
 
+import contextlib
 import copy
+import functools
 import json
+import tempfile
 import time
 import tracemalloc
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +28,13 @@ MOST_BYTES = 48_000_000
 MOST_SECONDS = 5.0
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
+@functools.cache
+def file_of(name):
     """The bytes of a file of each kind of model."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, (model, _) in models().items():
-        save_model(folder / name, model, target="y", information={"rows": 30})
-    return {name: (folder / name).read_bytes() for name in NAMES}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        save_model(path, models()[name][0], target="y", information={"rows": 30})
+        return path.read_bytes()
 
 
 def check(data, name, path):
@@ -43,10 +48,9 @@ def check(data, name, path):
             loaded = chainrule.load(path)
         except ValueError:
             return True
-        try:
+        with warnings.catch_warnings(), contextlib.suppress(ValueError):
+            warnings.simplefilter("ignore")  # a scale of 1e308 overflows
             predicted(getattr(loaded, "estimator", loaded), rows)
-        except ValueError:
-            pass
         return False
     finally:
         assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
@@ -83,9 +87,9 @@ def mutated(data, kind, place, more):
 
 @settings(FUZZ, max_examples=2000)
 @given(st.data())
-def test_no_changed_byte_goes_unnoticed(files, tmp_path, data):
+def test_no_changed_byte_goes_unnoticed(tmp_path, data):
     name = data.draw(st.sampled_from(["module", "classifier", "tabular classifier", "perceptron"]))
-    whole = files[name]
+    whole = file_of(name)
     changed = mutated(whole, *data.draw(mutations(len(whole))))
     assert check(changed, name, tmp_path / "model") == (changed != whole)
 
@@ -130,13 +134,16 @@ def changed_content(content, path, how, worst):
 
 
 @settings(FUZZ, max_examples=2000)
-@given(st.data())
-def test_a_content_that_was_changed_is_refused_or_predicts(files, tmp_path, data):
-    name = data.draw(st.sampled_from(NAMES))
-    content, arrays = unpack(files[name])
-    path = data.draw(st.sampled_from([path for path in places(content) if path and path[0] != "information"]))
-    how = data.draw(st.sampled_from(["replace", "replace", "replace", "remove", "repeat"]))
-    changed = changed_content(content, path, how, data.draw(st.sampled_from(WORST)))
+@given(
+    st.sampled_from(NAMES),
+    st.integers(0, 10**6),
+    st.sampled_from(["replace", "replace", "replace", "remove", "repeat"]),
+    st.integers(0, len(WORST) - 1),
+)
+def test_a_content_that_was_changed_is_refused_or_predicts(tmp_path, name, place, how, worst):
+    content, arrays = unpack(file_of(name))
+    paths = [path for path in places(content) if path and path[0] != "information"]
+    changed = changed_content(content, paths[place % len(paths)], how, WORST[worst])
     try:
         packed = pack(changed, arrays)
     except (ValueError, RecursionError):  # JSON itself cannot hold it
@@ -146,9 +153,9 @@ def test_a_content_that_was_changed_is_refused_or_predicts(files, tmp_path, data
 
 @settings(FUZZ, max_examples=400)
 @given(st.data())
-def test_arrays_that_were_changed_are_refused_or_predict(files, tmp_path, data):
+def test_arrays_that_were_changed_are_refused_or_predict(tmp_path, data):
     name = data.draw(st.sampled_from(NAMES))
-    content, arrays = unpack(files[name])
+    content, arrays = unpack(file_of(name))
     key = data.draw(st.sampled_from(sorted(arrays)))
     how = data.draw(st.sampled_from(["drop", "rename", "flatten", "widen", "cast", "nan", "empty", "more"]))
     array = arrays.pop(key)
@@ -199,7 +206,7 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (with_header({"__metadata__": {"chainrule": "[" * 100_000}}), "its description is damaged"),
         (with_header({"__metadata__": {"chainrule": '{"a": 1, "a": 2}'}}), "its description is damaged"),
         (with_header({"__metadata__": {"chainrule": "9" * 5000}}), "its description is damaged"),
-        (with_header({"__metadata__": {"chainrule": 7}}), "not one that chainrule wrote"),
+        (with_header({"__metadata__": {"chainrule": 7}}), "damaged"),
         (with_header({"__metadata__": 7}), "not one that chainrule wrote|damaged"),
     ],
 )
@@ -210,7 +217,7 @@ def test_a_header_that_lies_is_refused(data, message, tmp_path):
         chainrule.load(path)
 
 
-def test_the_forms_say_nothing_of_code(files):
-    for name, data in files.items():
-        content, _ = unpack(data)
+def test_a_file_names_the_form_of_its_model():
+    for name in NAMES:
+        content, _ = unpack(file_of(name))
         assert content["estimator"] == form_of(models()[name][0])[0]

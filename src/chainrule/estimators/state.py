@@ -124,6 +124,7 @@ def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray])
         estimator._label_binarizer = _label_binarizer(estimator.classes_, state["label_type"])
     dtype = _dtype(arrays)
     _check_size(state["units"], arrays)
+    _check_fitted(estimator, state["units"])
     network = Network.build(architecture_of(estimator, state["units"]), estimator._output()[1], dtype)
     _fill(network, arrays)
     estimator._network = network
@@ -139,6 +140,21 @@ def _check_size(units: list[int], arrays: dict[str, np.ndarray]) -> None:
     there = sum(array.size for array in arrays.values())
     if not 0 <= described <= there:
         raise ValueError(f"the layers have {described} weights or more; there are {there} numbers")
+
+
+def _check_fitted(estimator: Any, units: list[int]) -> None:
+    """That what was learned belongs to a network of these widths."""
+    described = (estimator.n_features_in_, estimator.n_outputs_, estimator.n_layers_)
+    if described != (units[0], units[-1], len(units)):
+        raise ValueError(f"inputs, outputs and layers are {described}; the layers' widths {units}")
+    if estimator.out_activation_ != estimator._output()[0]:
+        raise ValueError(f"out_activation_ cannot be {estimator.out_activation_!r}")
+    if hasattr(estimator, "_label_binarizer"):
+        n, kind = len(estimator.classes_), estimator._label_binarizer.y_type_
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            raise ValueError(f"labels cannot be {kind!r}")
+        if estimator.classes_.ndim != 1 or units[-1] != (1 if kind == "binary" else n) or n < 2:
+            raise ValueError(f"{n} classes do not fit {units[-1]} outputs")
 
 
 def _label_binarizer(classes: np.ndarray, label_type: str) -> LabelBinarizer:

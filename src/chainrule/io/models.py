@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chainrule import nn
 from chainrule.atomic_files import write_atomically
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.io.forms import FORMS, form_of
@@ -229,6 +230,19 @@ def load(path: str | os.PathLike[str]) -> Any:
     return saved
 
 
+def _check_that_it_predicts(model: Any) -> None:
+    """One row through it: what a description got wrong comes out now."""
+    if isinstance(model, nn.Module):
+        width = model.input_width()
+        if width is not None:
+            model.output_width(width)
+        return
+    if hasattr(model, "encoder_"):
+        model.predict(pd.DataFrame({name: [None] for name in model.encoder_.kinds_}))
+        return
+    model.predict(np.zeros((1, model.n_features_in_)))
+
+
 def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedModel:
     try:
         form = FORMS[content["estimator"]]
@@ -239,6 +253,7 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedMod
         if not isinstance(target, str | None) or not isinstance(information, dict):
             raise TypeError("its target or its information")
         model = SavedModel(estimator, preprocessor, target, information)
+        _check_that_it_predicts(estimator)
     except Exception as error:  # whatever a hostile description makes fail, it describes no model
         raise BrokenFileError(f"it describes no model ({type(error).__name__}: {error})") from error
     if preprocessor is not None:
