@@ -58,8 +58,13 @@ demo: $(INSTALLED)
 	$(BIN)/chainrule predict build/penguins.safetensors examples/penguins.csv --out build/predictions.csv --proba
 	@head -n 6 build/predictions.csv
 	@echo
-	@echo 'Shown: a network trained on a CSV file with missing values and text columns, its accuracy on rows'
-	@echo 'it did not see, the model saved as one file, and that file used to predict (build/predictions.csv).'
+	@echo 'Shown: a network trained on a CSV file with missing values and text columns, the model saved as one'
+	@echo 'file, and that file used to predict (build/predictions.csv). How good it is, with figures:'
+	@$(BIN)/chainrule info build/penguins.safetensors --json | $(BIN)/python -c 'import json, sys; \
+		told = json.load(sys.stdin)["training"]; low, high = told["intervals"]["accuracy"]; \
+		print("accuracy %.3f (95 %% interval %.3f to %.3f) on %d rows not trained on" \
+		% (told["metrics"]["accuracy"], low, high, told["rows"]["test"]))'
+	@echo 'report: build/penguins.safetensors.html'
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

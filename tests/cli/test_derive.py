@@ -1,5 +1,7 @@
 """``chainrule derive``: of a saved model, or of a network described by its widths."""
 
+import json
+
 import pytest
 from tests.cli.calling import QUICK, fail, run, succeed
 
@@ -80,3 +82,11 @@ def test_help():
     assert result.exit_code == 0
     for option in ("--layers", "--activation", "--loss", "--format"):
         assert option in result.stdout
+
+
+def test_json_holds_the_same_text():
+    arguments = ("derive", "--layers", "3,2", "--format", "markdown")
+    told = json.loads(succeed(*arguments, "--json"))
+    assert told == {"format": "markdown", "content": succeed(*arguments).rstrip("\n")}
+    told = json.loads(succeed("explain", "--worked-example", "--json"))
+    assert told == {"format": "text", "content": succeed("explain", "--worked-example").rstrip("\n")}

@@ -28,7 +28,7 @@ def test_training_on_penguins_learns_and_saves(tmp_path, penguins_path):
     assert model.target == "species"
     assert model.information["metrics"]["accuracy"] > 0.95
     assert model.information["baseline"]["accuracy"] == pytest.approx(30 / 69)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.safetensors.html"}
 
 
 def test_json_is_one_object_with_everything(tmp_path, penguins_path):
@@ -49,13 +49,16 @@ def test_json_is_one_object_with_everything(tmp_path, penguins_path):
         "layers": [11, 8, 1],
         "activation": "relu",
         "parameters": 11 * 8 + 8 + 8 + 1,
+        "dtype": "float32",
+        "networks": 1,
     }
     assert report["epochs"] == 3
-    assert set(report["metrics"]) == set(report["baseline"]) == {"accuracy", "balanced accuracy", "log loss"}
+    names = ["accuracy", "balanced accuracy", "log loss", "macro F1", "ROC AUC", "calibration error"]
+    assert list(report["metrics"]) == list(report["baseline"]) == list(report["intervals"]) == names
     assert report["baseline"]["balanced accuracy"] == 0.5
     assert "rows left out because they have no value in the target column: 11" in report["notes"]
     assert any("more --epochs" in note for note in report["notes"])
-    assert report["model"] == str(out)
+    assert (report["model"], report["report"]) == (str(out), f"{out}.html")
 
 
 def test_regression_learns_a_price_far_from_unit_size(tmp_path, houses):
@@ -265,4 +268,32 @@ def test_a_failure_while_saving_leaves_the_old_model(monkeypatch, penguins_path,
     assert result.exit_code == 2
     assert result.stderr == "chainrule: No space left on device\n"
     assert model_file.read_bytes() == before
-    assert [path.name for path in model_file.parent.iterdir()] == [model_file.name]
+    assert {path.name for path in model_file.parent.iterdir()} == {model_file.name, f"{model_file.name}.html"}
+
+
+# ---------------------------------------------------------------------------------------- report
+
+
+def test_the_report_goes_where_it_is_asked_for_or_nowhere(tmp_path, penguins_path):
+    common = ("train", penguins_path, "--target", "species", "--out", tmp_path / "m", *QUICK)
+    succeed(*common, "--no-report")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    text = succeed(*common, "--report", tmp_path / "page.html")
+    assert f"Report {tmp_path / 'page.html'}" in text
+    assert {path.name for path in tmp_path.iterdir()} == {"m", "page.html"}
+    assert fail(*common, "--report", tmp_path / "x", "--no-report") == "give either --report or --no-report"
+    assert "is the file of the model" in fail(*common, "--report", tmp_path / "m")
+    assert "is the input" in fail(*common, "--report", penguins_path)
+
+
+def test_quiet_prints_nothing(tmp_path, penguins_path):
+    result = run("train", penguins_path, "--target", "species", "--out", tmp_path / "m", "--quiet", *QUICK)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (tmp_path / "m").exists()
+
+
+def test_dropout_and_weight_decay_reach_the_network(tmp_path, penguins_path):
+    options = ("--dropout", 0.2, "--weight-decay", 0.05, "--no-report", *QUICK)
+    succeed("train", penguins_path, "--target", "species", "--out", tmp_path / "m", *options)
+    settings = load_model(tmp_path / "m").estimator.get_params()
+    assert (settings["dropout"], settings["weight_decay"], settings["solver"]) == (0.2, 0.05, "adamw")

@@ -17,7 +17,6 @@ app = typer.Typer(
     name="chainrule",
     help="Neural networks for tables: train on a CSV file, predict with the saved model.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -61,11 +60,11 @@ def errors_in_one_line(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def check_output(out: Path, *inputs: Path) -> None:
+def check_output(out: Path, *inputs: Path, option: str = "--out") -> None:
     """Find out before the work, not after it, that a result cannot be written."""
     if out.is_dir():
-        raise ValueError(f"--out: {out} is a folder")
+        raise ValueError(f"{option}: {out} is a folder")
     if not out.parent.is_dir():
-        raise ValueError(f"--out: there is no folder {out.parent}")
+        raise ValueError(f"{option}: there is no folder {out.parent}")
     if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
-        raise ValueError(f"--out: {out} is the input, which would be overwritten")
+        raise ValueError(f"{option}: {out} is the input, which would be overwritten")

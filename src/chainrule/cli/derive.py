@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli.application import errors_in_one_line
+from chainrule.cli.options import AsJson
+from chainrule.cli.saved import load_single_network
 from chainrule.cli.written import Format, write
 
 if TYPE_CHECKING:
@@ -29,18 +31,18 @@ def derive(
     activation: Annotated[str, typer.Option(help="Activation of its hidden layers.")] = "relu",
     loss: Annotated[str, typer.Option(help="Its loss.")] = "half_squared_error",
     format: Annotated[Format, typer.Option(help="How to write it.")] = Format.text,
+    as_json: AsJson = False,
 ) -> None:
     """Print the equations of a network's gradients, their shapes, and what they cost."""
     from chainrule.explain import derive as derivation_of
-    from chainrule.io import load_model
 
     if (model is None) == (layers is None):
         raise ValueError("give either a model that `chainrule train` saved, or --layers such as 784,128,10")
     if model is not None:
-        estimator = load_model(model).estimator
-        write(derivation_of(estimator.to_module(), estimator._output()[1]), format)
+        estimator = load_single_network(model).estimator
+        write(derivation_of(estimator.to_module(), estimator._output()[1]), format, as_json)
     else:
-        write(derivation_of(_network(_widths(layers or ""), activation), loss), format)
+        write(derivation_of(_network(_widths(layers or ""), activation), loss), format, as_json)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.application import errors_in_one_line
+from chainrule.cli.options import AsJson
+from chainrule.cli.saved import load_single_network
 from chainrule.cli.written import Format, write
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def explain(
     worked_example: Annotated[
         bool, typer.Option("--worked-example", help="The textbook's own example instead of a model.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print one step w <- w - lr dw: forward, backward, the update, and forward again."""
     from chainrule.explain import worked_example as example
@@ -45,21 +48,20 @@ def explain(
     if worked_example:
         if model is not None or row or lr is not None:
             raise ValueError("--worked-example takes no model, no --row and no --lr: its numbers are given")
-        write(example(), format)
+        write(example(), format, as_json)
         return
     if model is None:
         raise ValueError("give a model that `chainrule train` saved, or --worked-example")
     if data is None and row:
         raise ValueError("--row needs a table: give the CSV file after the model")
-    write(_step(model, data, row or [0], _LEARNING_RATE if lr is None else lr), format)
+    write(_step(model, data, row or [0], _LEARNING_RATE if lr is None else lr), format, as_json)
 
 
 def _step(model: Path, data: Path | None, rows: list[int], lr: float) -> Step:
     """The step of a saved model, with a remark on where the example comes from."""
     from chainrule.explain import explain_step
-    from chainrule.io import load_model
 
-    saved = load_model(model)
+    saved = load_single_network(model)
     X, y, remark = _zeros(saved) if data is None else _examples(saved, model, data, rows)
     estimator = saved.estimator
     # The estimator's own loss, and its targets as that loss takes them: class numbers, scaled numbers.

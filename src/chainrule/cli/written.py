@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from chainrule.cli.show import print_json
+
 if TYPE_CHECKING:
     from chainrule.explain import Derivation, Step
 
@@ -21,7 +23,11 @@ class Format(StrEnum):
     latex = "latex"
 
 
-def write(shown: Step | Derivation, format: Format) -> None:
-    """Print it."""
+def write(shown: Step | Derivation, format: Format, as_json: bool = False) -> None:
+    """Print it, or one JSON object that holds it."""
     make = {Format.text: shown.to_text, Format.markdown: shown.to_markdown, Format.latex: shown.to_latex}
-    typer.echo(make[format]().rstrip("\n"))
+    text = make[format]().rstrip("\n")
+    if as_json:
+        print_json({"format": format.value, "content": text})
+    else:
+        typer.echo(text)

@@ -1,6 +1,7 @@
 """Estimators for scikit-learn: MLPClassifier and MLPRegressor, many of them at once, and the Perceptron."""
 
 from chainrule.estimators.classifier import MLPClassifier
+from chainrule.estimators.halving import HalvingOptions, HalvingResult, successive_halving
 from chainrule.estimators.many import fit_estimators
 from chainrule.estimators.one_vs_one import OneVsOneMLPClassifier
 from chainrule.estimators.perceptron import Perceptron
@@ -16,6 +17,8 @@ from chainrule.estimators.tabular import TabularClassifier, TabularRegressor
 from chainrule.estimators.validation import cross_validate_many
 
 __all__ = [
+    "HalvingOptions",
+    "HalvingResult",
     "MLPClassifier",
     "MLPRegressor",
     "MaximumMargin",
@@ -29,4 +32,5 @@ __all__ = [
     "is_separable",
     "maximum_margin",
     "mistake_bound",
+    "successive_halving",
 ]

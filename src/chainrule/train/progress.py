@@ -1,9 +1,9 @@
-"""The progress bars: of the epochs of a training, of the networks of many."""
+"""The progress bars: of the epochs of a training, of the networks of many, of anything else."""
 
 import sys
 from typing import Any, Self
 
-__all__ = ["EpochProgress", "NetworkProgress"]
+__all__ = ["EpochProgress", "NetworkProgress", "StepProgress"]
 
 
 class _Progress:
@@ -35,9 +35,9 @@ class _Progress:
             self._task = self._bar.add_task("", total=self._total)
         return self
 
-    def _advance(self, text: str) -> None:
+    def _advance(self, text: str, steps: int = 1) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, description=text)
+            self._bar.update(self._task, advance=steps, description=text)
 
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
@@ -83,3 +83,24 @@ class NetworkProgress(_Progress):
     def advance(self) -> None:
         """One more is trained."""
         self._advance("")
+
+
+class StepProgress(_Progress):
+    """A bar over steps of any kind.
+
+    Parameters
+    ----------
+    unit : str
+        What a step is.
+    total : int
+        How many there are.
+    shown : bool
+    """
+
+    def __init__(self, unit: str, total: int, shown: bool) -> None:
+        super().__init__(total, shown)
+        self.unit = unit
+
+    def advance(self, steps: int = 1) -> None:
+        """So many more are done."""
+        self._advance("", steps)

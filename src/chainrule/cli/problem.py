@@ -1,0 +1,199 @@
+"""The table made ready to be learned from: which column is predicted, which rows train and which test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from chainrule.cli.tables import check_one_type, read_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from chainrule.estimators.columns import Task
+    from chainrule.estimators.tables import TablePreprocessor
+
+__all__ = ["Problem", "Question", "TaskOption", "holds", "read_problem"]
+
+
+class TaskOption(StrEnum):
+    """What ``--task`` takes."""
+
+    auto = "auto"
+    classification = "classification"
+    regression = "regression"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a table, from the options."""
+
+    target: str
+    task: TaskOption
+    drop: tuple[str, ...]
+    text: tuple[str, ...]
+    test_size: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The table made ready: what to learn from, what to test on."""
+
+    task: Task
+    target: str
+    table: TablePreprocessor
+    columns: list[dict[str, Any]]
+    features: pd.DataFrame
+    X: np.ndarray
+    y: np.ndarray
+    training: np.ndarray
+    testing: np.ndarray
+    n_without_target: int
+    notes: list[str]
+
+    @property
+    def classify(self) -> bool:
+        """Whether a class is predicted, not a number."""
+        return self.task == "classification"
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows there are for what."""
+        return {
+            "training": len(self.training),
+            "test": len(self.testing),
+            "without target": self.n_without_target,
+        }
+
+
+def read_problem(data: Path, question: Question) -> Problem:
+    """Read a table and make it ready; ValueError for what cannot be learned from."""
+    from chainrule.estimators.columns import class_labels, infer_task, number_column, split_target
+    from chainrule.estimators.tables import TablePreprocessor
+
+    if not 0 < question.test_size < 1:
+        raise ValueError(f"--test-size must be between 0 and 1, got {question.test_size:g}")
+    frame, notes = read_rows(data, question.text)
+    _check_names("--text", question.text, frame)
+    frame = _without(frame, question.drop)
+    features, values, n_without_target = split_target(frame, question.target)
+    automatic = question.task is TaskOption.auto
+    task = infer_task(values) if automatic else cast("Task", question.task.value)
+    classify = task == "classification"
+    check_one_type(features, question.text)
+    y = class_labels(values) if classify else number_column(values)
+    if classify:
+        _check_classes(y, question.target)
+    elif automatic:
+        _check_not_row_numbers(y, question.target)
+    training, testing = _split(y, question, classify)
+    # Medians, means and categories come from the training rows alone, or the test would be told of itself.
+    table = TablePreprocessor().fit(features.iloc[training])
+    notes += table.notes_
+    if n_without_target:
+        notes.append(f"rows left out because they have no value in the target column: {n_without_target}")
+    return Problem(
+        task=task,
+        target=question.target,
+        table=table,
+        columns=_describe(features, table),
+        features=features,
+        X=table.transform(features),
+        y=y,
+        training=training,
+        testing=testing,
+        n_without_target=n_without_target,
+        notes=notes,
+    )
+
+
+def _check_classes(y: np.ndarray, target: str) -> None:
+    """Refuse a target that names the rows, or a class that cannot be both learned and tested."""
+    counts = Counter(y.tolist())
+    rare = [label for label, count in counts.items() if count < 2]
+    if len(counts) > max(len(y) / 2, 4):
+        raise ValueError(
+            f"target column {target!r} looks like an identifier: {len(counts)} different values in {len(y)} "
+            "rows, so that there is nothing to learn about most of them (if the column holds amounts, give "
+            "--task regression)"
+        )
+    if rare:
+        raise ValueError(
+            f"target column {target!r}: class {rare[0]!r} is in one row only; every class needs two or "
+            "more, to learn from and to test on (if the column holds amounts, give --task regression)"
+        )
+
+
+def _check_not_row_numbers(y: np.ndarray, target: str) -> None:
+    """Refuse a target that counts the rows, as the identifiers of a database do."""
+    import numpy as np
+
+    if len(y) > 4 and (np.diff(y) == 1).all():
+        raise ValueError(
+            f"target column {target!r} looks like an identifier: it counts the rows, {y[0]:g}, {y[1]:g}, "
+            f"{y[2]:g} and so on (if it is what you want to predict, give --task regression)"
+        )
+
+
+def _split(y: np.ndarray, question: Question, classify: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training and of the test rows, each class in both in proportion."""
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    n_test = int(np.ceil(question.test_size * len(y)))
+    needed = len(set(y.tolist())) if classify else 2
+    if min(n_test, len(y) - n_test) < needed:
+        raise ValueError(
+            f"{len(y)} rows with a target are too few: with --test-size {question.test_size:g} there are "
+            f"{len(y) - n_test} to train and {n_test} to test on, and either needs {needed} or more"
+        )
+    training, testing = train_test_split(
+        np.arange(len(y)), test_size=n_test, random_state=question.seed, stratify=y if classify else None
+    )
+    return training, testing
+
+
+def _describe(features: pd.DataFrame, table: TablePreprocessor) -> list[dict[str, Any]]:
+    """For each column its kind, the number of gaps, and its range or categories."""
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "missing": int(features[name].isna().sum()),
+            "holds": holds(features[name], kind),
+        }
+        for name, kind in table.kinds_.items()
+    ]
+
+
+def holds(column: pd.Series, kind: str) -> str:
+    """What is in a column: its range, or its most frequent categories."""
+    if column.isna().all():
+        return ""
+    if kind == "numeric":
+        return f"{column.min():g} to {column.max():g}"
+    if kind == "date":
+        return f"{column.min()} to {column.max()}"
+    most_frequent = [str(value) for value in column.value_counts().index]
+    more = len(most_frequent) - 4
+    return ", ".join(most_frequent[:4]) + (f" and {more} more" if more > 0 else "")
+
+
+def _check_names(option: str, names: tuple[str, ...], frame: pd.DataFrame) -> None:
+    from chainrule.estimators.columns import listed, near_match
+
+    unknown = [name for name in names if name not in frame.columns]
+    if unknown:
+        missing = f"{unknown[0]!r}{near_match(unknown[0], frame.columns)}"
+        raise ValueError(f"{option}: the table has no column {missing} Its columns: {listed(frame.columns)}")
+
+
+def _without(frame: pd.DataFrame, drop: tuple[str, ...]) -> pd.DataFrame:
+    """The table without the columns of --drop."""
+    _check_names("--drop", drop, frame)
+    return frame.drop(columns=list(drop))

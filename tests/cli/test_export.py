@@ -1,0 +1,56 @@
+"""``chainrule export``: writes what the exporters make, and says what is missing."""
+
+import json
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from tests.cli.calling import fail, run, succeed
+
+
+@pytest.fixture
+def exporters(monkeypatch):
+    """Exporters that write down what they were given."""
+    module = ModuleType("chainrule.exports")
+    module.to_onnx = lambda model: SimpleNamespace(
+        SerializeToString=lambda: b"onnx of " + model.target.encode()
+    )
+    module.to_numpy_source = lambda model: f"# predicts {model.target}\n"
+    monkeypatch.setitem(sys.modules, "chainrule.exports", module)
+    return module
+
+
+def test_each_form_is_written_whole(tmp_path, model_file, exporters):
+    out = tmp_path / "made"
+    assert succeed("export", model_file, "--to", "numpy", "--out", out) == f"Wrote 19 bytes to {out}\n"
+    assert out.read_text() == "# predicts species\n"
+    told = json.loads(succeed("export", model_file, "--to", "onnx", "--out", out, "--json"))
+    assert told == {"model": str(model_file), "format": "onnx", "file": str(out), "bytes": 15}
+    assert out.read_bytes() == b"onnx of species"
+    assert succeed("export", model_file, "--to", "onnx", "--out", out, "--quiet") == ""
+
+
+def test_what_is_missing_is_said_and_nothing_written(tmp_path, model_file, exporters, monkeypatch):
+    out = tmp_path / "made"
+
+    def without_onnx(model):
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    exporters.to_onnx = without_onnx
+    said = fail("export", model_file, "--to", "onnx", "--out", out)
+    assert said == "--to onnx: it needs onnx (No module named 'onnx')"
+
+    def refused(model):
+        raise TypeError("text columns cannot be exported")
+
+    exporters.to_onnx = refused
+    said = fail("export", model_file, "--to", "onnx", "--out", out)
+    assert said == "--to onnx: text columns cannot be exported"
+    monkeypatch.setitem(sys.modules, "chainrule.exports", None)
+    assert "cannot export" in fail("export", model_file, "--to", "numpy", "--out", out)
+    assert not out.exists()
+
+
+def test_options_that_cannot_be_followed(tmp_path, model_file):
+    assert "is the input" in fail("export", model_file, "--to", "numpy", "--out", model_file)
+    assert run("export", model_file, "--to", "tensorflow", "--out", tmp_path / "m").exit_code == 2
