@@ -92,16 +92,14 @@ class Module:
         return plain_output(output)
 
     def _run(self, inputs: tuple) -> Any:
-        if self._forward_pre_hooks:
-            for before in tuple(self._forward_pre_hooks.values()):
-                changed = before(self, inputs)
-                if changed is not None:
-                    inputs = changed if isinstance(changed, tuple) else (changed,)
+        for before in tuple(self._forward_pre_hooks.values()):
+            changed = before(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*inputs)
-        if self._forward_hooks:
-            for after in tuple(self._forward_hooks.values()):
-                changed = after(self, inputs, output)
-                output = output if changed is None else changed
+        for after in tuple(self._forward_hooks.values()):
+            changed = after(self, inputs, output)
+            output = output if changed is None else changed
         return output
 
     def register_forward_hook(self, hook: Callable) -> RemovableHook:
