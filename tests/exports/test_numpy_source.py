@@ -129,12 +129,24 @@ def test_the_text_reads_like_the_chapter():
     source = to_numpy_source(every_kind(np.float32))
     assert "z = X @ W1.T + b1" in source
     assert "np.maximum(" in source
-    assert "W2 = np.array([[" in source  # 36 numbers are written out
+    assert "W2 = np.array([\n    [" in source  # 36 numbers are written out
+    assert "h = h\n" not in source
     long = to_numpy_source(nn.Linear(20, 20))
     assert "import base64" in long
     assert "b1 = np.array([" in long
     assert "base64" not in source
     assert max(map(len, long.splitlines())) < 1000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_inputs", [4, 400])
+def test_weights_keep_every_bit(dtype, n_inputs):
+    rng = np.random.default_rng(8)
+    network = nn.Linear(n_inputs, 12, dtype=dtype)
+    network.weight = rng.normal(size=(12, n_inputs)) * 10.0 ** rng.integers(-30, 30, (12, n_inputs))
+    space = run(to_numpy_source(network))
+    np.testing.assert_array_equal(space["W1"], network.state_dict()["weight"])
+    np.testing.assert_array_equal(space["b1"], network.state_dict()["bias"])
 
 
 def test_the_input_is_checked():

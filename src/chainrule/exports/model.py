@@ -79,6 +79,14 @@ class Exported:
         """Raw numbers may need more digits than the network, which sees them scaled."""
         return self.dtype if self.numeric_input is None else np.dtype(np.float64)
 
+    def to(self, dtype: Any) -> Exported:
+        """The same model, computed in float32 or float64; TypeError for another dtype."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64; got {dtype}")
+        parameters, buffers = self.parameters.astype(dtype), self.buffers.astype(dtype)
+        return replace(self, dtype=dtype, parameters=parameters, buffers=buffers)
+
     def parameter(self, offset: int) -> np.ndarray | None:
         """The parameter at an offset of the flat vector, in its own shape; None for −1."""
         return None if offset < 0 else self.slots[0][offset].view(self.parameters)

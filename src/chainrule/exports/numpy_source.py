@@ -151,8 +151,10 @@ class _Writer:
         layers: Counter[str] = Counter()
         for operation, made in zip(self.model.operations, self.model.makes, strict=True):
             layers[operation.kind] += 1
-            write = getattr(self, f"_{operation.kind}")
-            yield f"{self.names[made]} = {write(operation, layers[operation.kind])}"
+            name = self.names[made]
+            value = getattr(self, f"_{operation.kind}")(operation, layers[operation.kind])
+            if value != name:  # as it is where the identity reads h
+                yield f"{name} = {value}"
 
     def _constant(self, name: str, array: np.ndarray | None) -> str:
         if array is not None:
@@ -251,8 +253,8 @@ def _literal(values: np.ndarray) -> str:
         return f"np.array({_written(values)}, {dtype})"
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     text = base64.b64encode(little.tobytes()).decode("ascii")
-    lines = "".join(f'    "{text[k : k + _LINE]}"\n' for k in range(0, len(text), _LINE))
-    return f'array(\n{lines}    , "<f{values.itemsize}", {values.shape})'
+    lines = "\n".join(f'    "{text[k : k + _LINE]}"' for k in range(0, len(text), _LINE))
+    return f'array(\n{lines},\n    "<f{values.itemsize}",\n    {values.shape},\n)'
 
 
 def _written(values: np.ndarray) -> str:
@@ -260,7 +262,8 @@ def _written(values: np.ndarray) -> str:
     if values.dtype.kind != "f":
         return repr(values.tolist())
     if values.ndim > 1:
-        return "[" + ", ".join(map(_written, values)) + "]"
+        rows = [_written(row) for row in values]
+        return f"[{rows[0]}]" if len(rows) == 1 else "[\n    " + ",\n    ".join(rows) + ",\n]"
     return "[" + ", ".join(_number(value) for value in values) + "]"
 
 

@@ -19,7 +19,13 @@ OPSET = 18
 IR_VERSION = 8
 
 
-def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, n_inputs: int | None = None) -> Any:
+def to_onnx(
+    model: Any,
+    path: str | os.PathLike[str] | None = None,
+    n_inputs: int | None = None,
+    *,
+    dtype: Any = None,
+) -> Any:
     """Make an ONNX model, and write it to a file if a path is given.
 
     The graph takes ``X`` (n, n_inputs). A module's gives its output in evaluation mode, ``output`` (n,
@@ -37,17 +43,20 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, n_inputs: in
         The file; it appears whole or not at all.
     n_inputs : int, optional
         Number of features, where no layer of a module states it.
+    dtype : float32 or float64, optional
+        Of the computation; that of the model's parameters by default.
 
     Returns
     -------
     onnx.ModelProto
-        Of opset 18, in the dtype of the model's parameters. onnxruntime does not run GELU in float64: it has
-        no ``Erf`` for it.
+        Of opset 18. onnxruntime runs it in either dtype, but for GELU, which it has in float32 only: it has
+        no ``Erf`` for float64.
 
     Raises
     ------
     TypeError
-        If the model is of another kind, or has a layer with a ``forward`` of its own; the message names it.
+        If the model is of another kind, or has a layer with a ``forward`` of its own, which the message
+        names; if ``dtype`` is another one.
     ValueError
         If the number of inputs is not known, or a table has columns that are not numeric.
     ImportError
@@ -66,7 +75,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str] | None = None, n_inputs: in
         import onnx
     except ImportError:
         raise ImportError("onnx is not installed: pip install 'chainrule[onnx]'") from None
-    made = _model(exported(model, n_inputs))
+    parts = exported(model, n_inputs)
+    made = _model(parts if dtype is None else parts.to(dtype))
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
         # Reads tables too, so it is loaded only where it is used.
