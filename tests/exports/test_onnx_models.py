@@ -106,7 +106,11 @@ def test_random_networks(case):
 @pytest.mark.parametrize("kind", KINDS)
 def test_estimators(onnxruntime, kind, dtype):
     estimator = fitted(kind, dtype)
-    results = run(onnxruntime, to_onnx(estimator), X.astype(dtype))
+    made = to_onnx(estimator)
+    results = run(onnxruntime, made, X.astype(dtype))
+    assert {one.name for one in made.graph.initializer} <= {
+        name for node in made.graph.node for name in node.input
+    }
     expected = estimator.predict(X)
     tolerance = TOLERANCE[np.dtype(dtype)]
     if hasattr(estimator, "predict_proba"):

@@ -180,7 +180,7 @@ def _batch_norm(graph: Graph, model: Exported, operation: Operation, h: str) -> 
 
 
 def _layer_norm(graph: Graph, model: Exported, operation: Operation, h: str) -> str:
-    columns = graph.array("columns", np.array([1], np.int64))
+    columns = graph.columns()
     centred = graph.node("Sub", h, graph.node("ReduceMean", h, columns))
     variance = graph.node("ReduceMean", graph.node("Mul", centred, centred), columns)
     deviation = graph.node("Sqrt", graph.node("Add", variance, graph.number(operation.epsilon)))
@@ -225,12 +225,12 @@ def _prediction(graph: Graph, model: Exported, z: str) -> _Outputs:
     if model.n_outputs > 1:
         graph.node("Identity", y, output="prediction")
         return {"prediction": (model.dtype, ("n", model.n_outputs))}
-    graph.node("Squeeze", y, graph.array("columns", np.array([1], np.int64)), output="prediction")
+    graph.node("Squeeze", y, graph.columns(), output="prediction")
     return {"prediction": (model.dtype, ("n",))}
 
 
 def _classification(graph: Graph, model: Exported, z: str) -> _Outputs:
-    width, columns = model.n_outputs, graph.array("columns", np.array([1], np.int64))
+    width = model.n_outputs
     if model.link == "softmax":
         graph.node("Softmax", z, axis=1, output="probabilities")
         index = graph.node("ArgMax", "probabilities", axis=1, keepdims=0)
@@ -245,7 +245,7 @@ def _classification(graph: Graph, model: Exported, z: str) -> _Outputs:
         if model.link != "softmax":
             width = 2
             graph.node("Concat", graph.node("Sub", graph.number(1.0), p), p, axis=1, output="probabilities")
-            index = graph.node("Squeeze", index, columns)
+            index = graph.node("Squeeze", index, graph.columns())
         classes = _storable(model.classes)
         graph.node("Gather", graph.array("classes", classes), index, output="label")
         outputs["label"] = (classes.dtype, ("n",))

@@ -55,6 +55,10 @@ class Graph:
             self._numbers[value] = self.array(name, np.array(value, self.dtype))
         return self._numbers[value]
 
+    def columns(self) -> str:
+        """The name of the constant that says: along the columns, axis 1."""
+        return self.array("columns", np.array([1], np.int64))
+
     def cast(self, value: str, dtype: Any) -> str:
         """The same values in another dtype."""
         from onnx import helper
