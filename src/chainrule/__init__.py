@@ -41,6 +41,10 @@ _HOMES = {
     "Separability": "chainrule.estimators",
     "load": "chainrule.io",
     "save": "chainrule.io",
+    "from_torch": "chainrule.exports",
+    "to_numpy_source": "chainrule.exports",
+    "to_onnx": "chainrule.exports",
+    "to_torch": "chainrule.exports",
     "derive": "chainrule.explain",
     "explain_step": "chainrule.explain",
     "Tensor": "chainrule.tape",
@@ -109,6 +113,7 @@ __all__ = [
     "fit_estimators",
     "fit_many",
     "from_numpy",
+    "from_torch",
     "full",
     "functions",
     "grad",
@@ -140,6 +145,9 @@ __all__ = [
     "summary",
     "tape",
     "tensor",
+    "to_numpy_source",
+    "to_onnx",
+    "to_torch",
     "vjp",
     "zeros",
     "zeros_like",
@@ -164,6 +172,7 @@ if TYPE_CHECKING:
         mistake_bound,
     )
     from chainrule.explain import derive, explain_step
+    from chainrule.exports import from_torch, to_numpy_source, to_onnx, to_torch
     from chainrule.io import load, save
     from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
     from chainrule.tape import (
