@@ -118,6 +118,8 @@ def test_what_has_no_counterpart(torch):
             from_torch(torch.nn.Sequential(layer))
     with pytest.raises(TypeError, match=r"Linear: weight must be float32 or float64; got torch.float16"):
         from_torch(torch.nn.Linear(2, 2).half())
+    with pytest.raises(TypeError, match=r"BatchNorm1d: running_mean must be .* got torch.bfloat16"):
+        from_torch(torch.nn.BatchNorm1d(2, affine=False).to(torch.bfloat16))
 
 
 def test_settings_that_are_not_supported(torch):
