@@ -64,7 +64,7 @@ def test_expressions_equal_the_records(record, dtype):
     h = run(to_numpy_source(nn.Sequential(one, network)))["predict"](z)
     assert h.dtype == dtype
     scale = TOLERANCE[np.dtype(dtype)]
-    np.testing.assert_allclose(h, network(z), rtol=2 * scale, atol=scale)
+    np.testing.assert_allclose(h, network(z), rtol=scale, atol=scale)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,7 +73,7 @@ def test_every_layer_where_the_library_is_not_there(dtype, tmp_path):
     x = X.astype(dtype)
     y, kind, _, foreign = in_a_subprocess(to_numpy_source(network), x, tmp_path)
     assert (kind, foreign) == (np.dtype(dtype).name, [])
-    np.testing.assert_allclose(y, network(x), rtol=0, atol=3 * TOLERANCE[np.dtype(dtype)])
+    np.testing.assert_allclose(y, network(x), rtol=0, atol=TOLERANCE[np.dtype(dtype)])
 
 
 @settings(deterministic, max_examples=60)
@@ -83,7 +83,7 @@ def test_random_networks(case):
     y = run(to_numpy_source(network, x.shape[1]))["predict"](x)
     expected = network(x)
     assert y.shape == expected.shape
-    tolerance = TOLERANCE[x.dtype] * 10
+    tolerance = TOLERANCE[x.dtype]
     np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max()))
 
 
@@ -99,7 +99,7 @@ def test_estimators(kind, dtype, tmp_path):
         assert y == expected.tolist()
         np.testing.assert_allclose(p, estimator.predict_proba(X), rtol=0, atol=tolerance)
     else:
-        np.testing.assert_allclose(y, expected, rtol=tolerance * 2, atol=tolerance)
+        np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
         assert p is None
 
 

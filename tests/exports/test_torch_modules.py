@@ -33,9 +33,11 @@ def test_there_and_back(torch, record, dtype):
     network = every_kind(dtype, record)
     there = to_torch(network)
     x = X.astype(dtype)
-    np.testing.assert_allclose(
-        outputs(torch, there, x), network(x), rtol=0, atol=5 * TOLERANCE[np.dtype(dtype)]
-    )
+    # Normalising a sigmoid's small outputs magnifies what single precision rounds away: by that much the
+    # library itself is off the same network in double precision.
+    rounding = np.abs(network(x) - network.copy().to(np.float64)(x.astype(np.float64))).max()
+    tolerance = TOLERANCE[np.dtype(dtype)] + rounding
+    np.testing.assert_allclose(outputs(torch, there, x), network(x), rtol=0, atol=tolerance)
     assert list(there.state_dict()) == list(network.state_dict())
     back = from_torch(there)
     assert repr(back) == repr(network)
@@ -57,7 +59,7 @@ def test_random_networks(case):
     network, x = case
     there = to_torch(network)
     expected = network(x)
-    tolerance = 10 * TOLERANCE[x.dtype] * max(1, np.abs(expected).max())
+    tolerance = TOLERANCE[x.dtype] * max(1, np.abs(expected).max())
     np.testing.assert_allclose(outputs(torch, there, x), expected, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(from_torch(there)(x), expected)
 
@@ -118,6 +120,8 @@ def test_what_has_no_counterpart(torch):
             from_torch(torch.nn.Sequential(layer))
     with pytest.raises(TypeError, match=r"Linear: weight must be float32 or float64; got torch.float16"):
         from_torch(torch.nn.Linear(2, 2).half())
+    with pytest.raises(TypeError, match=r"BatchNorm1d: running_mean must be .* got torch.bfloat16"):
+        from_torch(torch.nn.BatchNorm1d(2, affine=False).to(torch.bfloat16))
 
 
 def test_settings_that_are_not_supported(torch):

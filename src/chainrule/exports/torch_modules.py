@@ -257,8 +257,9 @@ def _from(layer: Any, path: str, made: dict[int, nn.Module]) -> nn.Module:
     def child(name: str, inner: Any) -> nn.Module:
         return _from(inner, _inside(path, name), made)
 
-    for name, tensor in layer.named_parameters(recurse=False):
-        if tensor.dtype not in (_torch().float32, _torch().float64):
+    arrays = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    for name, tensor in arrays:
+        if tensor.is_floating_point() and tensor.dtype not in (_torch().float32, _torch().float64):
             raise TypeError(f"{_named(layer, path)}: {name} must be float32 or float64; got {tensor.dtype}")
     try:
         mine = make(layer, child)
