@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import report
 from floor import measure_peak
 from library import FAMILIES, family
 from machine import MachineBusy, removed_variables
 from parts import PARTS
 from peer import DEFAULT, PEERS
 from turns import Choice, Measured, Plan
+
+import report
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 

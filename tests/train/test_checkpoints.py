@@ -393,3 +393,4 @@ def test_killed_fifty_times_at_random_moments_it_ends_where_it_would_have(tmp_pa
     module = long_training(path)
     for ours, theirs in zip(module.state_dict().values(), expected.state_dict().values(), strict=True):
         assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint"]

@@ -7,6 +7,7 @@ to, so that a training cannot be continued with other data or settings by mistak
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -180,6 +181,7 @@ class Checkpoints:
         ValueError
             If that file is damaged, or belongs to another training; the message says how they differ.
         """
+        self._remove_what_a_killed_process_left()
         source = self._source()
         if source is None:
             if self._path is not None:  # better now than after an hour
@@ -191,6 +193,13 @@ class Checkpoints:
         if self._path is not None and self._path != source:
             self._write(course.taken(values["epoch"], values["stopped"]))
         return int(values["epoch"]), stopped, seconds
+
+    def _remove_what_a_killed_process_left(self) -> None:
+        """Files of ``write_atomically`` that did not come to bear the checkpoint's name."""
+        if self._path is None:
+            return
+        for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.part"):
+            left.unlink(missing_ok=True)
 
     def _source(self) -> Path | None:
         if self._resume in (None, False):
