@@ -297,3 +297,36 @@ def test_dropout_and_weight_decay_reach_the_network(tmp_path, penguins_path):
     succeed("train", penguins_path, "--target", "species", "--out", tmp_path / "m", *options)
     settings = load_model(tmp_path / "m").estimator.get_params()
     assert (settings["dropout"], settings["weight_decay"], settings["solver"]) == (0.2, 0.05, "adamw")
+
+
+# --------------------------------------------------------------------------- an ensemble that reads tables
+
+
+def test_an_ensemble_reads_the_table_itself(tmp_path, penguins_path):
+    out = tmp_path / "m"
+    options = ("--target", "species", "--ensemble", 2, "--out", out, "--json")
+    told = json.loads(succeed("train", penguins_path, *options))
+    assert told["metrics"]["accuracy"] > 0.9
+    assert told["network"]["networks"] == 2
+    saved = load_model(out)
+    assert type(saved.estimator).__name__ == "TabularClassifier"
+    assert saved.preprocessor is None
+    assert "<svg" in (tmp_path / "m.html").read_text(encoding="utf-8")
+    predicted = succeed("predict", out, penguins_path, "--proba").splitlines()
+    assert predicted[0] == "species,P(Adelie),P(Chinstrap),P(Gentoo)"
+    assert len(predicted) == 345
+    assert "2 network" in succeed("info", out)
+    evaluated = json.loads(succeed("evaluate", out, penguins_path, "--json"))
+    assert evaluated["metrics"]["accuracy"] > 0.95
+
+
+def test_an_ensemble_of_numbers(tmp_path, houses):
+    out = tmp_path / "m"
+    told = json.loads(succeed("train", houses, "--target", "price", "--ensemble", 2, "--out", out, "--json"))
+    assert told["metrics"]["R2"] > 0.95
+    assert type(load_model(out).estimator).__name__ == "TabularRegressor"
+
+
+def test_an_ensemble_has_a_recipe_of_its_own(penguins_path):
+    message = fail("train", penguins_path, "--target", "species", "--ensemble", 2, "--hidden", "8")
+    assert message == "--ensemble trains by a recipe of its own: give it without options of one network"

@@ -45,6 +45,14 @@ def train(  # noqa: PLR0913 - one parameter an option
         float, typer.Option(min=0, max=0.99, help="Share of the hidden units left out of a step.")
     ] = 0.0,
     weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled decay of the weights.")] = 0.0,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="In place of the one network of the options above so many by the recipe for tables, averaged",
+            show_default=False,
+        ),
+    ] = None,
     test_size: TestSize = 0.2,
     seed: Seed = 0,
     report: Report = None,
@@ -61,6 +69,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         batch_size=batch_size,
         dropout=dropout,
         weight_decay=weight_decay,
+        ensemble=ensemble,
         seed=seed,
     )
     page = report_path(report, no_report, out)

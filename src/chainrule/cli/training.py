@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Settings:
     learning_rate: float = 0.001
     dropout: float = 0.0
     weight_decay: float = 0.0
+    ensemble: int | None = None
     seed: int = 0
 
 
@@ -65,7 +66,10 @@ def read_settings(hidden: str, learning_rate: float, **others: Any) -> Settings:
     sizes = [size.strip() for size in hidden.split(",")]
     if not all(size.isdecimal() and int(size) > 0 for size in sizes):
         raise ValueError(f"--hidden must be numbers of units such as 64,64, got {hidden!r}")
-    return Settings(hidden=tuple(map(int, sizes)), learning_rate=learning_rate, **others)
+    settings = Settings(hidden=tuple(map(int, sizes)), learning_rate=learning_rate, **others)
+    if settings.ensemble is not None and replace(settings, ensemble=None, seed=0) != Settings():
+        raise ValueError("--ensemble trains by a recipe of its own: give it without options of one network")
+    return settings
 
 
 def make_estimator(problem: Problem, settings: Settings) -> Any:
@@ -98,6 +102,8 @@ def make_estimator(problem: Problem, settings: Settings) -> Any:
 
 def trained(problem: Problem, settings: Settings, *, quiet: bool) -> Trained:
     """Train; what the training warned of becomes notes. ValueError if it diverged."""
+    if settings.ensemble is not None:
+        return _trained_ensemble(problem, settings, settings.ensemble, quiet)
     from sklearn.exceptions import ConvergenceWarning
 
     from chainrule.io import SavedModel
@@ -125,6 +131,19 @@ def trained(problem: Problem, settings: Settings, *, quiet: bool) -> Trained:
             notes.append(" ".join(str(warning.message).split()))
     seconds = time.perf_counter() - started
     return Trained(SavedModel(estimator, problem.table, problem.target), seconds, notes)
+
+
+def _trained_ensemble(problem: Problem, settings: Settings, n_networks: int, quiet: bool) -> Trained:
+    """Train the estimator that reads the table itself."""
+    from chainrule.estimators import TabularClassifier, TabularRegressor
+    from chainrule.io import SavedModel
+
+    kind = TabularClassifier if problem.classify else TabularRegressor
+    estimator = kind(ensemble=n_networks, random_state=settings.seed, verbose=not quiet)
+    started = time.perf_counter()
+    estimator.fit(problem.features.iloc[problem.training], problem.y[problem.training])
+    seconds = time.perf_counter() - started
+    return Trained(SavedModel(estimator, None, problem.target), seconds, estimator.encoder_.notes_)
 
 
 class _Epochs:
