@@ -49,7 +49,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         int | None,
         typer.Option(
             min=1,
-            help="In place of the one network of the options above so many by the recipe for tables, averaged",
+            help="Train so many networks by the recipe for tables, averaged, instead of one.",
             show_default=False,
         ),
     ] = None,
