@@ -77,7 +77,8 @@ class LightGBM:
     def encoded(self, X: pd.DataFrame) -> pd.DataFrame:
         """The table as LightGBM takes it."""
         dates = {name: X[name].astype("int64") / 3.6e9 for name in X if is_date(X[name])}
-        return X.astype(self.categories).assign(**dates)
+        known = {name: X[name].where(X[name].isin(kind.categories)) for name, kind in self.categories.items()}
+        return X.assign(**known, **dates).astype(self.categories)
 
     def predict(self, X: pd.DataFrame) -> Any:
         """Classes or numbers."""
