@@ -5,7 +5,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from tests.cli.calling import fail, run, succeed
+from tests.cli.calling import QUICK, fail, run, succeed
 
 
 @pytest.fixture
@@ -54,3 +54,17 @@ def test_what_is_missing_is_said_and_nothing_written(tmp_path, model_file, expor
 def test_options_that_cannot_be_followed(tmp_path, model_file):
     assert "is the input" in fail("export", model_file, "--to", "numpy", "--out", model_file)
     assert run("export", model_file, "--to", "tensorflow", "--out", tmp_path / "m").exit_code == 2
+
+
+def test_a_package_that_is_not_installed_is_named_once(tmp_path, houses, monkeypatch):
+    model, out = tmp_path / "model", tmp_path / "made"
+    succeed("train", houses, "--target", "price", "--drop", "garden", "--out", model, "--no-report", *QUICK)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    said = fail("export", model, "--to", "onnx", "--out", out)
+    assert said == "--to onnx: onnx is not installed: pip install 'chainrule[onnx]'"
+    assert "def predict(X)" in succeed_and_read(model, out)
+
+
+def succeed_and_read(model, out):
+    succeed("export", model, "--to", "numpy", "--out", out)
+    return out.read_text()

@@ -348,3 +348,12 @@ def test_a_damaged_gzip_file_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="table.csv.gz: not a table"):
             read_table(path)
+
+
+def test_a_row_with_too_few_values_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('\na;"b\nc"\n1;2\n3\n')
+    with pytest.raises(ValueError, match=r"line 5 has 1 value, the header 2 names"):
+        read_table(path)
+    path.write_text("a;b\n1;\n3;4\n")
+    assert read_table(path)[0]["b"].isna().tolist() == [True, False]

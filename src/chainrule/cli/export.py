@@ -49,14 +49,15 @@ def export(
 
 def _exported(saved: SavedModel, to: ExportFormat) -> Any:
     """What the exporter makes of the estimator, and of the way from a table to it if there is one."""
-    import importlib
-
-    name = {ExportFormat.onnx: "to_onnx", ExportFormat.numpy: "to_numpy_source"}[to]
     whole = saved.estimator if saved.preprocessor is None else saved
     try:
-        return getattr(importlib.import_module("chainrule.exports"), name)(whole)
+        from chainrule.exports import to_numpy_source, to_onnx
+
+        return {ExportFormat.onnx: to_onnx, ExportFormat.numpy: to_numpy_source}[to](whole)
     except ImportError as error:
-        missing = (error.name or str(error)).split(".")[0]
+        if error.name is None:  # an exporter's own words, which say what to install
+            raise ValueError(f"--to {to.value}: {error}") from error
+        missing = error.name.split(".")[0]
         what = "this version of chainrule cannot export" if missing == "chainrule" else f"it needs {missing}"
         raise ValueError(f"--to {to.value}: {what} ({error})") from error
     except TypeError as error:

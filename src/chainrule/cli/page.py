@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.problem import holds
+from chainrule.cli.problem import described
 from chainrule.cli.saved import classes_of, curves_of, kinds_of, network_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,6 @@ def write_evaluation_page(
 
     kinds = kinds_of(saved)
     features = examples.features
-    missing = {name: int(features[name].isna().sum()) for name in kinds}
     training, validation = curves_of(saved)
     _write(
         path,
@@ -95,10 +94,7 @@ def write_evaluation_page(
             evaluation=evaluation,
             baseline=told.get("baseline", {}),
             y=examples.y,
-            columns=[
-                {"name": name, "kind": kind, "missing": missing[name], "holds": holds(features[name], kind)}
-                for name, kind in kinds.items()
-            ],
+            columns=described(features, kinds),
             training=training,
             validation=validation,
             importances=_importances(saved, features[list(kinds)], examples.y, 0),

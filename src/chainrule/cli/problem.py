@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from chainrule.cli.tables import check_one_type, read_rows
+from chainrule.cli.tables import check_one_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from chainrule.estimators.columns import Task
     from chainrule.estimators.tables import TablePreprocessor
 
-__all__ = ["Problem", "Question", "TaskOption", "holds", "read_problem"]
+__all__ = ["Problem", "Question", "TaskOption", "described", "read_problem"]
 
 
 class TaskOption(StrEnum):
@@ -75,10 +76,11 @@ def read_problem(data: Path, question: Question) -> Problem:
     """Read a table and make it ready; ValueError for what cannot be learned from."""
     from chainrule.estimators.columns import class_labels, infer_task, number_column, split_target
     from chainrule.estimators.tables import TablePreprocessor
+    from chainrule.io import read_table
 
     if not 0 < question.test_size < 1:
         raise ValueError(f"--test-size must be between 0 and 1, got {question.test_size:g}")
-    frame, notes = read_rows(data, question.text)
+    frame, notes = read_table(data, question.text)
     _check_names("--text", question.text, frame)
     frame = _without(frame, question.drop)
     features, values, n_without_target = split_target(frame, question.target)
@@ -101,7 +103,7 @@ def read_problem(data: Path, question: Question) -> Problem:
         task=task,
         target=question.target,
         table=table,
-        columns=_describe(features, table),
+        columns=described(features, table.kinds_),
         features=features,
         X=table.transform(features),
         y=y,
@@ -158,20 +160,20 @@ def _split(y: np.ndarray, question: Question, classify: bool) -> tuple[np.ndarra
     return training, testing
 
 
-def _describe(features: pd.DataFrame, table: TablePreprocessor) -> list[dict[str, Any]]:
+def described(features: pd.DataFrame, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
     """For each column its kind, the number of gaps, and its range or categories."""
     return [
         {
             "name": name,
             "kind": kind,
             "missing": int(features[name].isna().sum()),
-            "holds": holds(features[name], kind),
+            "holds": _holds(features[name], kind),
         }
-        for name, kind in table.kinds_.items()
+        for name, kind in kinds.items()
     ]
 
 
-def holds(column: pd.Series, kind: str) -> str:
+def _holds(column: pd.Series, kind: str) -> str:
     """What is in a column: its range, or its most frequent categories."""
     if column.isna().all():
         return ""

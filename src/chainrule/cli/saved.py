@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.cli.tables import read_rows
-
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -111,9 +109,11 @@ def read_features(
     saved: SavedModel, data: Path, purpose: str, further_text: tuple[str, ...] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a file for a model, and notes; ValueError if there are none to `purpose`."""
+    from chainrule.io import read_table
+
     # Codes such as 007 were text in training, and stay what they were.
     text = [name for name, kind in kinds_of(saved).items() if kind == "categorical"]
-    frame, notes = read_rows(data, (*text, *further_text))
+    frame, notes = read_table(data, (*text, *further_text))
     if len(frame) == 0:
         raise ValueError(f"{data}: the table has no rows to {purpose}")
     return frame, notes

@@ -1,52 +1,17 @@
-"""Tables as the commands read them: what a reader would silently repair is refused."""
+"""What the commands refuse of a table that they could read."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_one_type", "read_rows"]
+__all__ = ["check_one_type"]
 
 # With a larger share of text among its numbers, a column is taken for one of text.
 _MOST_TEXT = 0.25
-
-
-def read_rows(data: Path, as_text: Collection[str] = ()) -> tuple[pd.DataFrame, list[str]]:
-    """The table of a file and notes on how it was read; ValueError for ragged rows."""
-    from chainrule.io import read_table
-
-    frame, notes = read_table(data, as_text=as_text)
-    # Only a row whose last value is missing can be too short.
-    if frame.shape[1] and frame.iloc[:, -1].isna().any() and data.is_file():
-        _check_row_lengths(data, frame.shape[1])
-    return frame, notes
-
-
-def _check_row_lengths(data: Path, at_least: int) -> None:
-    """Refuse a CSV file with a row that has fewer values than the header has names."""
-    opened = gzip.open if data.suffix == ".gz" else open
-    with opened(data, "rt", encoding="utf-8-sig", newline="") as file:
-        start = file.readline()
-        while start and not start.strip():
-            start = file.readline()
-        delimiter = max((",", ";", "\t"), key=start.count)
-        if start.count(delimiter) + 1 < at_least:
-            return  # names with line ends in them, or no CSV file
-        n_names = len(next(csv.reader([start], delimiter=delimiter)))
-        reader = csv.reader(file, delimiter=delimiter)
-        for row in reader:
-            if row and len(row) < n_names:
-                plural = "" if len(row) == 1 else "s"
-                raise ValueError(
-                    f"{data}: not a table (line {reader.line_num + 1} has {len(row)} value{plural}, "
-                    f"the header {n_names} names; a missing value still needs its separator)"
-                )
 
 
 def check_one_type(features: pd.DataFrame, text: Collection[str]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from chainrule.cli.training import Settings, Trained
     from chainrule.report import Evaluation
 
-__all__ = ["report_path", "save_and_tell", "train", "written_lines"]
+__all__ = ["checked_outputs", "read_and_show", "save_and_tell", "train", "written_lines"]
 
 
 @errors_in_one_line
@@ -72,15 +72,10 @@ def train(  # noqa: PLR0913 - one parameter an option
         ensemble=ensemble,
         seed=seed,
     )
-    page = report_path(report, no_report, out)
-    check_output(out, data)
-    if page is not None:
-        check_output(page, data, option="--report")
-    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
-    problem = read_problem(data, question)
     silent = quiet or as_json
-    if not silent:
-        show_data(data, problem)
+    page = checked_outputs(data, out, report, no_report)
+    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
+    problem = read_and_show(data, question, quiet=silent)
     result = trained(problem, settings, quiet=silent)
     told = save_and_tell(problem, settings, result, out, page, quiet=silent)
     if as_json:
@@ -90,8 +85,25 @@ def train(  # noqa: PLR0913 - one parameter an option
         show_notes(told["notes"], *written_lines(out, page))
 
 
-def report_path(report: Path | None, no_report: bool, out: Path) -> Path | None:
-    """Where the report goes: beside the model, unless something else is asked for."""
+def checked_outputs(data: Path, out: Path, report: Path | None, no_report: bool) -> Path | None:
+    """Where the report goes, after a look whether it and the model can be written."""
+    page = _report_path(report, no_report, out)
+    check_output(out, data)
+    if page is not None:
+        check_output(page, data, option="--report")
+    return page
+
+
+def read_and_show(data: Path, question: Question, *, quiet: bool) -> Problem:
+    """Read the table, and show what was read before anything is learned from it."""
+    problem = read_problem(data, question)
+    if not quiet:
+        show_data(data, problem)
+    return problem
+
+
+def _report_path(report: Path | None, no_report: bool, out: Path) -> Path | None:
+    """Beside the model, unless something else is asked for."""
     if no_report:
         if report is not None:
             raise ValueError("give either --report or --no-report")

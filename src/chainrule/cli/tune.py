@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chainrule.cli.application import check_output, errors_in_one_line
+from chainrule.cli.application import errors_in_one_line
 from chainrule.cli.options import AsJson, Drop, Quiet, Report, Seed, Target, Task, TestSize, Text
-from chainrule.cli.problem import Question, TaskOption, read_problem
-from chainrule.cli.show import metric_table, print_json, show_data, show_notes, show_table
-from chainrule.cli.train import report_path, save_and_tell, written_lines
+from chainrule.cli.problem import Question, TaskOption
+from chainrule.cli.show import metric_table, print_json, show_notes, show_table
+from chainrule.cli.train import checked_outputs, read_and_show, save_and_tell, written_lines
 from chainrule.cli.training import Settings, make_estimator, tested, trained
 
 if TYPE_CHECKING:
@@ -51,15 +51,10 @@ def tune(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Search width, depth, learning rate, dropout and weight decay; train the best and save it."""
     n_configurations, max_seconds = _read_budget(budget)
-    page = report_path(report, no_report, out)
-    check_output(out, data)
-    if page is not None:
-        check_output(page, data, option="--report")
-    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
-    problem = read_problem(data, question)
     silent = quiet or as_json
-    if not silent:
-        show_data(data, problem)
+    page = checked_outputs(data, out, report, no_report)
+    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
+    problem = read_and_show(data, question, quiet=silent)
     default = Settings(epochs=epochs, seed=seed)
     found = _search(problem, default, n_configurations, max_seconds, jobs=jobs, quiet=silent)
     if not silent:

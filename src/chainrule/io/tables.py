@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,7 +45,8 @@ def read_table(path: str | os.PathLike[str], as_text: Collection[str] = ()) -> t
     OSError
         If the file is not there or cannot be read.
     ValueError
-        If it is not text in UTF-8, is empty, has a row with too many values or two columns of one name.
+        If it is not text in UTF-8, is empty, has a row with too many or too few values, or two columns of
+        one name.
     """
     path = Path(path)
     names, separator = _read_header(path)
@@ -64,6 +66,9 @@ def read_table(path: str | os.PathLike[str], as_text: Collection[str] = ()) -> t
             )
     except (*_DAMAGED, ValueError, pd.errors.ParserWarning) as error:
         raise ValueError(f"{path}: not a table ({error})") from error
+    # Only a row whose last value is missing can be too short.
+    if frame.shape[1] and frame.iloc[:, -1].isna().any():
+        _check_row_lengths(path, separator)
     unnamed = [position for position, name in enumerate(names) if not name]
     notes = [f"{len(unnamed)} column(s) without a name are left out (a row number?)"] if unnamed else []
     return frame.drop(columns=frame.columns[unnamed]), notes
@@ -71,7 +76,7 @@ def read_table(path: str | os.PathLike[str], as_text: Collection[str] = ()) -> t
 
 def _read_header(path: Path) -> tuple[list[str], str]:
     """The column names of a CSV file and the character between them: a comma, semicolon or tab."""
-    opened = gzip.open if path.suffix == ".gz" else open
+    opened = _opener(path)
     try:
         with opened(path, "rb") as binary:
             start = binary.read(1 << 16)
@@ -88,3 +93,22 @@ def _read_header(path: Path) -> tuple[list[str], str]:
     except _DAMAGED as error:
         raise ValueError(f"{path}: not a table ({error})") from error
     return names, separator
+
+
+def _opener(path: Path) -> Any:
+    return gzip.open if path.suffix == ".gz" else open
+
+
+def _check_row_lengths(path: Path, separator: str) -> None:
+    """Refuse a row that has fewer values than the header has names, which pandas fills up."""
+    with _opener(path)(path, "rt", encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
+        rows = (row for row in reader if row)
+        n_names = len(next(rows))
+        for row in rows:
+            if len(row) < n_names:
+                plural = "" if len(row) == 1 else "s"
+                raise ValueError(
+                    f"{path}: not a table (line {reader.line_num} has {len(row)} value{plural}, "
+                    f"the header {n_names} names; a missing value still needs its separator)"
+                )
