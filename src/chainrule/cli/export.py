@@ -53,7 +53,7 @@ def _exported(saved: SavedModel, to: ExportFormat) -> Any:
     try:
         from chainrule.exports import to_numpy_source, to_onnx
 
-        return {ExportFormat.onnx: to_onnx, ExportFormat.numpy: to_numpy_source}[to](whole)
+        return to_onnx(whole) if to is ExportFormat.onnx else to_numpy_source(whole)
     except ImportError as error:
         if error.name is None:  # an exporter's own words, which say what to install
             raise ValueError(f"--to {to.value}: {error}") from error

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-__all__ = ["as_column", "as_frame"]
+__all__ = ["as_column", "as_frame", "has_names"]
 
 
 def as_frame(X: Any, name: str = "X") -> pd.DataFrame:
@@ -57,6 +57,11 @@ def as_frame(X: Any, name: str = "X") -> pd.DataFrame:
         raise ValueError(f"{name}: Complex data not supported")
     frame = pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
     return frame.infer_objects() if array.dtype == object else frame
+
+
+def has_names(X: Any) -> bool:
+    """Whether the columns have names of their own, by which they are found; those of an array have places."""
+    return isinstance(X, pd.DataFrame) or hasattr(X, "to_pandas") or hasattr(X, "collect_schema")
 
 
 def _array_of(X: Any) -> np.ndarray:

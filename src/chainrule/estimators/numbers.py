@@ -6,6 +6,7 @@ Both transformers learn on float64 columns in which NaN is a gap, and are taken 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Self
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-__all__ = ["DateParts", "RobustNumbers"]
+__all__ = ["DateParts", "RobustNumbers", "check_learned", "middle_ranks", "smoothly_clipped"]
 
 # Quartiles of the normal distribution lie 1/0.7413 standard deviations apart.
 _QUARTILES_TO_DEVIATION = 0.7413
@@ -30,7 +31,7 @@ _SECONDS_A_DAY = 86_400.0
 CYCLES: dict[str, tuple[float, float]] = {"day": (1.0, 0.0), "week": (7.0, 2.0), "year": (365.2425, 60.0)}
 
 
-class _Columns(TransformerMixin, BaseEstimator):
+class _Columns(TransformerMixin, BaseEstimator, ABC):
     """One description of plain values for each column, in ``learned``."""
 
     learned: dict[str, dict[str, Any]]
@@ -57,14 +58,17 @@ class _Columns(TransformerMixin, BaseEstimator):
         names = [f"{name}{part}" for name, known in self.learned.items() for part in self._names(known)]
         return np.asarray(names, dtype=object)
 
+    @abstractmethod
     def _learn(self, values: np.ndarray) -> dict[str, Any]:
-        raise NotImplementedError
+        """What there is to know of a column."""
 
+    @abstractmethod
     def _parts(self, values: np.ndarray, known: dict[str, Any]) -> list[np.ndarray]:
-        raise NotImplementedError
+        """The inputs that a column becomes."""
 
+    @abstractmethod
     def _names(self, known: dict[str, Any]) -> list[str]:
-        raise NotImplementedError
+        """What each of them is called, after the column's name."""
 
 
 def _centre_and_scale(values: np.ndarray) -> tuple[float, float]:
@@ -136,8 +140,18 @@ def _ranks(values: np.ndarray) -> tuple[list[float], list[float]]:
     knots = np.unique(ordered)
     if len(knots) > _KNOTS:
         knots = np.unique(np.quantile(knots, np.linspace(0, 1, _KNOTS), method="nearest"))
-    middle = (np.searchsorted(ordered, knots, "left") + np.searchsorted(ordered, knots, "right")) / 2
-    return knots.tolist(), (_UNIFORM * (2 * middle / len(ordered) - 1)).tolist()
+    return knots.tolist(), (_UNIFORM * (2 * middle_ranks(knots, ordered) / len(ordered) - 1)).tolist()
+
+
+def middle_ranks(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """How many of the ordered numbers lie below each value, those equal to it counted half.
+
+    Examples
+    --------
+    >>> middle_ranks(np.array([1.0, 2.0, 5.0]), np.array([1.0, 2.0, 2.0, 3.0]))
+    array([0.5, 2. , 4. ])
+    """
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
 class DateParts(_Columns):

@@ -18,14 +18,16 @@ from chainrule.optim import SCHEDULES
 from chainrule.plan import Slot
 
 __all__ = [
-    "decoded",
-    "encoded",
+    "encoded_parameters",
     "from_committee_state",
     "from_perceptron_state",
     "from_state",
+    "set_small_arrays",
+    "small_arrays",
     "to_committee_state",
     "to_perceptron_state",
     "to_state",
+    "with_parameters",
 ]
 
 # Fitted attributes that are numbers, text, or lists of them.
@@ -73,14 +75,12 @@ def to_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     # Asked for in its own type, so that weights which a user has replaced in coefs_ are in it.
     network: Network = estimator._current_network(estimator.coefs_[0].dtype)
     state = {
-        "parameters": {
-            name: encoded(value, f"parameter {name}") for name, value in estimator.get_params().items()
-        },
+        "parameters": encoded_parameters(estimator),
         "units": list(network.architecture.units),
         "fitted": {
             name: encoded(getattr(estimator, name), name) for name in _PLAIN if hasattr(estimator, name)
         },
-        "arrays": _small_arrays(estimator),
+        "arrays": small_arrays(estimator),
     }
     if hasattr(estimator, "_label_binarizer"):
         state["label_type"] = estimator._label_binarizer.y_type_
@@ -113,13 +113,11 @@ def from_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray])
     KeyError, TypeError
         If the state is not one that `to_state` gives.
     """
-    parameters = {name: decoded(value) for name, value in state["parameters"].items()}
-    estimator = kind(**parameters)
-    estimator._validate_params()
+    estimator = with_parameters(kind, state["parameters"])
     for name in _PLAIN:
         if name in state["fitted"]:
             setattr(estimator, name, decoded(state["fitted"][name]))
-    _set_small_arrays(estimator, state["arrays"])
+    set_small_arrays(estimator, state["arrays"])
     if "label_type" in state:
         estimator._label_binarizer = _label_binarizer(estimator.classes_, state["label_type"])
     dtype = _dtype(arrays)
@@ -187,6 +185,8 @@ def _fill(network: Network, arrays: dict[str, np.ndarray]) -> None:
         slot.view(vector)[...] = arrays[slot.name]
 
 
+# What small arrays may hold: truth values, numbers, text, objects that are text.
+_SMALL_KINDS = "biufUO"
 # Bytes of text that a small array may be padded to.
 _MOST_TEXT = 1 << 20
 
@@ -199,23 +199,22 @@ _PERCEPTRON = ("n_iter_", "t_", "n_updates_", "converged_", "n_features_in_")
 def to_perceptron_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Take a fitted Perceptron apart; see ``to_state``."""
     state = {
-        "parameters": {name: encoded(value, name) for name, value in estimator.get_params().items()},
+        "parameters": encoded_parameters(estimator),
         "fitted": {
             name: encoded(getattr(estimator, name), name) for name in _PERCEPTRON if hasattr(estimator, name)
         },
-        "arrays": _small_arrays(estimator),
+        "arrays": small_arrays(estimator),
     }
     return state, {"coef": np.array(estimator.coef_), "intercept": np.array(estimator.intercept_)}
 
 
 def from_perceptron_state(kind: type, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """Put a Perceptron together again."""
-    estimator = kind(**{name: decoded(value) for name, value in state["parameters"].items()})
-    estimator._validate_params()
+    estimator = with_parameters(kind, state["parameters"])
     for name in _PERCEPTRON:
         if name in state["fitted"]:
             setattr(estimator, name, decoded(state["fitted"][name]))
-    _set_small_arrays(estimator, state["arrays"])
+    set_small_arrays(estimator, state["arrays"])
     coef, intercept = arrays["coef"], arrays["intercept"]
     n_units = 1 if len(estimator.classes_) == 2 else len(estimator.classes_)
     if coef.shape != (n_units, estimator.n_features_in_) or intercept.shape != (n_units,) or len(arrays) != 2:
@@ -231,10 +230,10 @@ def to_committee_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.nda
     state = {
         "random_state": encoded(estimator.random_state, "parameter random_state"),
         "n_jobs": estimator.n_jobs,
-        "estimator": None if base is None else {k: encoded(v, k) for k, v in base.get_params().items()},
+        "estimator": None if base is None else encoded_parameters(base),
         "members": [state for state, _ in members],
         "fitted": {"n_classes_": int(estimator.n_classes_), "n_features_in_": int(estimator.n_features_in_)},
-        "arrays": _small_arrays(estimator),
+        "arrays": small_arrays(estimator),
     }
     arrays = {f"{i}.{name}": array for i, (_, own) in enumerate(members) for name, array in own.items()}
     return state, arrays
@@ -245,14 +244,14 @@ def from_committee_state(kind: type, state: dict[str, Any], arrays: dict[str, np
     from chainrule.estimators.classifier import MLPClassifier
 
     base = state["estimator"]
-    member = None if base is None else MLPClassifier(**{k: decoded(v) for k, v in base.items()})
+    member = None if base is None else with_parameters(MLPClassifier, base)
     estimator = kind(member, random_state=decoded(state["random_state"]), n_jobs=state["n_jobs"])
     estimator._validate_params()
     for name, value in state["fitted"].items():
         if name not in ("n_classes_", "n_features_in_"):
             raise ValueError(f"{name!r} is no attribute of a committee")
         setattr(estimator, name, value)
-    _set_small_arrays(estimator, state["arrays"])
+    set_small_arrays(estimator, state["arrays"])
     k = len(estimator.classes_)
     if estimator.n_classes_ != k or len(state["members"]) != k * (k - 1) // 2:
         raise ValueError(f"{k} classes need {k * (k - 1) // 2} networks; there are {len(state['members'])}")
@@ -266,7 +265,17 @@ def from_committee_state(kind: type, state: dict[str, Any], arrays: dict[str, np
     return estimator
 
 
-def _small_arrays(estimator: Any) -> dict[str, Any]:
+def small_arrays(estimator: Any) -> dict[str, Any]:
+    """The fitted attributes that are small arrays, with their types, as JSON can hold them.
+
+    Raises
+    ------
+    TypeError
+        If one is of a type that a file cannot name.
+    """
+    for name in _SMALL_ARRAYS:
+        if np.asarray(getattr(estimator, name, 0)).dtype.kind not in _SMALL_KINDS:
+            raise TypeError(f"{name} of dtype {getattr(estimator, name).dtype} cannot be written to a file")
     return {
         name: {"dtype": array.dtype.str, "values": array.tolist()}
         for name in _SMALL_ARRAYS
@@ -274,7 +283,8 @@ def _small_arrays(estimator: Any) -> dict[str, Any]:
     }
 
 
-def _set_small_arrays(estimator: Any, known: dict[str, Any]) -> None:
+def set_small_arrays(estimator: Any, known: dict[str, Any]) -> None:
+    """Give an estimator what `small_arrays` took from it."""
     for name in _SMALL_ARRAYS:
         if name in known:
             values = known[name]["values"]
@@ -287,9 +297,21 @@ def _small_dtype(name: Any, n: int) -> np.dtype:
     dtype = np.dtype(name)
     if dtype.kind == "U":  # text as long as a file says may take memory that the file has not
         return dtype if n * dtype.itemsize <= _MOST_TEXT else np.dtype(np.str_)
-    if dtype.kind not in "biufO" or dtype.itemsize > 8:
+    if dtype.kind not in _SMALL_KINDS or dtype.itemsize > 8:
         raise ValueError(f"an array cannot be of dtype {name!r}")
     return dtype
+
+
+def encoded_parameters(estimator: Any) -> dict[str, Any]:
+    """An estimator's parameters as JSON can hold them."""
+    return {name: encoded(value, f"parameter {name}") for name, value in estimator.get_params().items()}
+
+
+def with_parameters(kind: type, parameters: dict[str, Any]) -> Any:
+    """An estimator with the parameters that `encoded_parameters` gave, checked."""
+    estimator: Any = kind(**{name: decoded(value) for name, value in parameters.items()})
+    estimator._validate_params()
+    return estimator
 
 
 # What JSON has no form for is written as a dict with one key that names its type.

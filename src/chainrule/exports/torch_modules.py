@@ -10,20 +10,19 @@ import numpy as np
 
 from chainrule import nn
 from chainrule.exports.model import module_of
+from chainrule.nn.arguments import ARGUMENTS
+from chainrule.nn.module import dotted
 
 __all__ = ["from_torch", "to_torch"]
 
 # PyTorch's Softplus returns z itself from its threshold on, which at 20, the default, is 2e-9 off. From 40
 # on e^-z is lost beside z in double precision too.
 _EXACT_THRESHOLD = 40.0
-# Layers whose name and meaning are the same, and that have no settings.
-_PLAIN = ("Identity", "Sigmoid", "Tanh", "ReLU", "SELU", "SiLU", "Mish")
-# The settings that both libraries' layers take by these names.
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "LeakyReLU": ("negative_slope",),
-    "ELU": ("alpha",),
-    "GELU": ("approximate",),
-    "Dropout": ("p",),
+# Layers that have the same name, meaning and arguments in both libraries.
+_SAME = {
+    kind.__name__: names
+    for kind, names in ARGUMENTS.items()
+    if kind not in (nn.Softplus, nn.Linear, nn.BatchNorm1d, nn.LayerNorm)
 }
 
 
@@ -150,10 +149,6 @@ def _named(layer: Any, path: str) -> str:
     return f"{type(layer).__name__} ({path})" if path else type(layer).__name__
 
 
-def _inside(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 def _refuse_hooks(layer: Any, path: str) -> None:
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise ValueError(f"{_named(layer, path)} has forward hooks, which cannot be carried over")
@@ -173,7 +168,7 @@ def _to(layer: nn.Module, path: str, made: dict[int, Any]) -> Any:
         raise TypeError(f"{_named(layer, path)} has no counterpart in PyTorch")
 
     def child(name: str, inner: nn.Module) -> Any:
-        return _to(inner, _inside(path, name), made)
+        return _to(inner, dotted(path, name), made)
 
     made[id(layer)] = make(layer, child)
     made[id(layer)].training = layer.training
@@ -223,14 +218,13 @@ def _residual_out(layer: nn.Residual, child: Callable) -> Any:
 
 def _same_name_out(layer: Any, child: Callable) -> Any:
     name = type(layer).__name__
-    return getattr(_torch().nn, name)(**{key: getattr(layer, key) for key in _SETTINGS.get(name, ())})
+    return getattr(_torch().nn, name)(**{key: getattr(layer, key) for key in _SAME[name]})
 
 
 def _softplus_out(layer: nn.Softplus, child: Callable) -> Any:
     return _torch().nn.Softplus(threshold=_EXACT_THRESHOLD)
 
 
-_SAME_NAME = (*_PLAIN, *_SETTINGS)
 _TO: dict[type, Callable[[Any, Callable], Any]] = {
     nn.Linear: _linear_out,
     nn.BatchNorm1d: _batch_norm_out,
@@ -238,7 +232,7 @@ _TO: dict[type, Callable[[Any, Callable], Any]] = {
     nn.Sequential: _sequential_out,
     nn.Residual: _residual_out,
     nn.Softplus: _softplus_out,
-    **{getattr(nn, name): _same_name_out for name in _SAME_NAME},
+    **{getattr(nn, name): _same_name_out for name in _SAME},
 }
 
 # -- in --------------------------------------------------------------------------------------------
@@ -255,7 +249,7 @@ def _from(layer: Any, path: str, made: dict[int, nn.Module]) -> nn.Module:
         raise TypeError(f"{_named(layer, path)} has no counterpart in chainrule.nn")
 
     def child(name: str, inner: Any) -> nn.Module:
-        return _from(inner, _inside(path, name), made)
+        return _from(inner, dotted(path, name), made)
 
     arrays = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
     for name, tensor in arrays:
@@ -308,7 +302,7 @@ def _residual_in(layer: Any, child: Callable) -> nn.Module:
 
 def _same_name_in(layer: Any, child: Callable) -> nn.Module:
     name = type(layer).__name__
-    mine: nn.Module = getattr(nn, name)(**{key: getattr(layer, key) for key in _SETTINGS.get(name, ())})
+    mine: nn.Module = getattr(nn, name)(**{key: getattr(layer, key) for key in _SAME[name]})
     return mine
 
 
@@ -325,5 +319,5 @@ _FROM: dict[str, Callable[[Any, Callable], nn.Module]] = {
     "Sequential": _sequential_in,
     "Residual": _residual_in,
     "Softplus": _softplus_in,
-    **dict.fromkeys(_SAME_NAME, _same_name_in),
+    **dict.fromkeys(_SAME, _same_name_in),
 }

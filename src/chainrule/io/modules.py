@@ -9,30 +9,12 @@ from typing import Any
 import numpy as np
 
 from chainrule import nn
+from chainrule.nn.arguments import ARGUMENTS
 
 __all__ = ["from_module_state", "to_module_state"]
 
-# Every class that a file may name, and the arguments that make one again. Dropout's generator is no argument
-# of the network.
-LAYERS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
-    **{
-        kind.__name__: (kind, arguments)
-        for kind, arguments in (
-            (nn.LeakyReLU, ("negative_slope",)),
-            (nn.ELU, ("alpha",)),
-            (nn.Softplus, ("beta", "threshold")),
-            (nn.GELU, ("approximate",)),
-            (nn.Dropout, ("p",)),
-            (nn.BatchNorm1d, ("num_features", "eps", "momentum", "affine")),
-            (nn.LayerNorm, ("normalized_shape", "eps", "elementwise_affine")),
-            (nn.Linear, ("in_features", "out_features")),
-        )
-    },
-    **{
-        kind.__name__: (kind, ())
-        for kind in (nn.Identity, nn.Sigmoid, nn.Tanh, nn.ReLU, nn.SELU, nn.SiLU, nn.Mish)
-    },
-}
+# Every class that a file may name, beside those that hold others.
+LAYERS = {kind.__name__: (kind, names) for kind, names in ARGUMENTS.items()}
 # How deep modules may lie in each other.
 _DEEPEST = 50
 # Those with numbers of their own: a bias or none, and a precision.

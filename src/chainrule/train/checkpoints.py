@@ -28,6 +28,8 @@ from chainrule.sealed_files import BrokenFileError, pack, unpack
 __all__ = ["Checkpoints", "Course", "check_options", "epochs_matter", "fingerprint"]
 
 _KIND = "checkpoint of a training"
+# What the arrays of the best epoch so far are called.
+_BEST = ("best parameters", "best buffers")
 # Why a training ends for good; after any other reason there may be more to come.
 _FOR_GOOD = ("early stopping", "learning rate", "not finite")
 # Schedules that do not ask how many epochs there are in all.
@@ -86,7 +88,7 @@ class Course:
             "step": self.trainer.step,
             "random": self.random.bit_generator.state,
             "schedule": dict(vars(self.schedule)),
-            "keeper": {name: getattr(keeper, name) for name in ("_best", "_best_epoch", "_stale")},
+            "keeper": keeper.numbers(),
             # Names and numbers apart: JSON as it is written here sorts names.
             "columns": list(self.history.epochs[0]) if self.history.epochs else [],
             "rows": [list(row.values()) for row in self.history.epochs],
@@ -96,8 +98,8 @@ class Course:
             "buffers": executor.buffers.copy(),
             "state": np.array(self.trainer.state),
         }
-        if keeper._kept is not None:
-            arrays |= dict(zip(("best parameters", "best buffers"), keeper._kept, strict=True))
+        if keeper.kept is not None:
+            arrays |= dict(zip(_BEST, keeper.kept, strict=True))
         return values, arrays
 
     def put_back(self, values: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -113,10 +115,11 @@ class Course:
         self.trainer.state[...] = arrays["state"]
         self.trainer.step = int(values["step"])
         self.random.bit_generator.state = values["random"]
+        if set(values["schedule"]) != set(vars(self.schedule)):
+            raise ValueError(f"its schedule has {sorted(values['schedule'])}")
         vars(self.schedule).update(values["schedule"])
-        vars(keeper).update(values["keeper"])
-        if "best parameters" in arrays:
-            keeper._kept = arrays["best parameters"], arrays["best buffers"]
+        kept = tuple(arrays[name] for name in _BEST if name in arrays)
+        keeper.put_back(values["keeper"], kept or None)
         self.history.epochs[:] = [dict(zip(values["columns"], row, strict=True)) for row in values["rows"]]
 
 

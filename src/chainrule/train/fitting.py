@@ -388,7 +388,7 @@ class _BestKeeper:
         self._best = np.inf
         self._best_epoch = 0
         self._stale = 0
-        self._kept: tuple[np.ndarray, np.ndarray] | None = None
+        self.kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def see(self, record: dict[str, float]) -> bool:
         """Note an epoch; whether it improved."""
@@ -402,9 +402,19 @@ class _BestKeeper:
             self._best = value
             self._best_epoch = int(record["epoch"])
             if self._restores:
-                self._kept = self._executor.parameters.copy(), self._executor.buffers.copy()
+                self.kept = self._executor.parameters.copy(), self._executor.buffers.copy()
         self._stale = 0 if improved else self._stale + 1
         return improved
+
+    def numbers(self) -> dict[str, float]:
+        """All that it has noted beside the weights it keeps, for a checkpoint."""
+        return {"best": self._best, "best epoch": self._best_epoch, "stale": self._stale}
+
+    def put_back(self, numbers: dict[str, float], kept: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """Be as it was when it gave ``numbers`` and had kept these weights."""
+        self._best = float(numbers["best"])
+        self._best_epoch, self._stale = int(numbers["best epoch"]), int(numbers["stale"])
+        self.kept = kept
 
     @property
     def should_stop(self) -> bool:
@@ -413,8 +423,8 @@ class _BestKeeper:
 
     def restore(self, history: History) -> None:
         """Put the best weights back, and say in the history which epoch's they are."""
-        if self._restores and self._kept is not None:
-            self._executor.parameters[:], self._executor.buffers[:] = self._kept
+        if self._restores and self.kept is not None:
+            self._executor.parameters[:], self._executor.buffers[:] = self.kept
             history.best_epoch = self._best_epoch
             history.monitor = self.monitor
         else:

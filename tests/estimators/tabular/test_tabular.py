@@ -95,6 +95,15 @@ def test_a_lazy_polars_table_is_collected():
     assert frame["b"].isna().tolist() == [False, True, False]
 
 
+def test_a_lazy_table_s_columns_are_found_by_name_too():
+    polars = pytest.importorskip("polars")
+    x = np.linspace(-1, 1, 60)
+    table = polars.DataFrame({"x": x, "noise": x[::-1] ** 2})
+    network = TabularRegressor(**QUICK).fit(table, x)
+    expected = network.predict(table)
+    np.testing.assert_array_equal(network.predict(table.lazy().select("noise", "x")), expected)
+
+
 def test_arrays_have_columns_by_their_place():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3))
@@ -285,6 +294,7 @@ def test_state_survives_json_bit_for_bit(which, fitted, fitted_regressor):
         (lambda s, a: s.update(n_networks=3), "there must be 2 networks; got 3"),
         (lambda s, a: s["parameters"].update(width=10**9), "the networks have .* weights; the file has"),
         (lambda s, a: s["parameters"].update(width="wide"), "'width' parameter"),
+        (lambda s, a: s["arrays"]["classes_"].update(dtype="<M8[s]"), "cannot be of dtype '<M8"),
     ],
 )
 def test_a_wrong_state_is_refused(damage, message, fitted):
@@ -293,6 +303,15 @@ def test_a_wrong_state_is_refused(damage, message, fitted):
     damage(state, arrays)
     with pytest.raises((ValueError, KeyError), match=message):
         from_tabular_state(TabularClassifier, state, arrays)
+
+
+def test_text_is_as_long_as_it_is_whatever_a_file_says(fitted):
+    state, arrays = to_tabular_state(fitted)
+    state = json.loads(json.dumps(state))
+    state["arrays"]["classes_"]["dtype"] = "<U500000000"
+    again = from_tabular_state(TabularClassifier, state, arrays)
+    assert again.classes_.nbytes < 1000
+    assert again.classes_.tolist() == fitted.classes_.tolist()
 
 
 # -- what is refused -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ normalisation, each of which holds out other rows.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 )
 
 from chainrule import nn
-from chainrule.estimators.frames import as_column, as_frame
+from chainrule.estimators.frames import as_column, as_frame, has_names
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.optim import AdamW
 from chainrule.train import Job, fit_many, predict
@@ -39,7 +39,7 @@ __all__ = ["LEAST_HELD_OUT", "BaseTabular"]
 LEAST_HELD_OUT = 10
 
 
-class BaseTabular(BaseEstimator):
+class BaseTabular(BaseEstimator, ABC):
     """Base of the two estimators; not for use by itself."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -98,11 +98,10 @@ class BaseTabular(BaseEstimator):
     def _loss(self) -> nn.LossModule:
         """What is minimized."""
 
-    @abstractmethod
     def _learn_from_held_out(
-        self, held_out: list[tuple[np.ndarray, np.ndarray]], targets: np.ndarray
+        self, inputs: Any, targets: np.ndarray, held_out: list[np.ndarray | None]
     ) -> None:
-        """Look at raw outputs of rows that a network was not trained on: pairs of row numbers and outputs."""
+        """Learn from the rows that each network was not trained on; nothing, if not said otherwise."""
 
     def _weights(self, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         return sample_weight
@@ -133,7 +132,7 @@ class BaseTabular(BaseEstimator):
         _check_size(frame)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        _check_feature_names(self, X if isinstance(X, pd.DataFrame) else frame.to_numpy(), reset=True)
+        _check_feature_names(self, frame if isinstance(X, pd.DataFrame) else np.empty((0, 1)), reset=True)
         targets = self._read_targets(as_column(y))
         check_consistent_length(frame, targets)
         if sample_weight is not None:
@@ -160,12 +159,7 @@ class BaseTabular(BaseEstimator):
                 "training came to numbers that are not finite: try a learning_rate below "
                 f"{self.learning_rate}"
             )
-        held_out = [
-            (rows[1], predict(network, inputs[rows[1]], n_jobs=self.n_jobs))
-            for network, rows in zip(self.networks_, splits, strict=True)
-            if rows[1] is not None
-        ]
-        self._learn_from_held_out(held_out, targets)
+        self._learn_from_held_out(inputs, targets, [rows for _, rows in splits])
 
     def _split(self, targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows to learn from and rows to measure on; of a small table all rows are learned from."""
@@ -232,8 +226,8 @@ class BaseTabular(BaseEstimator):
         """A table as the networks take it."""
         check_is_fitted(self, "networks_")
         frame = as_frame(X)
-        if not isinstance(X, pd.DataFrame) and not hasattr(X, "to_pandas"):
-            _check_n_features(self, frame.to_numpy(), reset=False)
+        if not has_names(X):
+            _check_n_features(self, frame, reset=False)
             frame = frame.set_axis(list(self.encoder_.kinds_), axis="columns")
         return _single(self.encoder_.transform(frame))
 

@@ -16,6 +16,7 @@ from chainrule import nn
 from chainrule.estimators.tabular.base import LEAST_HELD_OUT, BaseTabular
 from chainrule.estimators.tabular.targets import fitted_temperature
 from chainrule.functions.losses import softmax
+from chainrule.train import predict
 
 __all__ = ["TabularClassifier"]
 
@@ -169,9 +170,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
 
     def _learn_from_held_out(
-        self, held_out: list[tuple[np.ndarray, np.ndarray]], targets: np.ndarray
+        self, inputs: Any, targets: np.ndarray, held_out: list[np.ndarray | None]
     ) -> None:
-        self.temperature_ = fitted_temperature([(z, targets[rows]) for rows, z in held_out])
+        """The temperature."""
+        outputs = [
+            (predict(network, inputs[rows], n_jobs=self.n_jobs), targets[rows])
+            for network, rows in zip(self.networks_, held_out, strict=True)
+            if rows is not None
+        ]
+        self.temperature_ = fitted_temperature(outputs)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class, (n_rows, n_classes), in the order of ``classes_``."""

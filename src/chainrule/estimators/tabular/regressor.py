@@ -147,11 +147,6 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _loss(self) -> nn.LossModule:
         return nn.MSELoss()
 
-    def _learn_from_held_out(
-        self, held_out: list[tuple[np.ndarray, np.ndarray]], targets: np.ndarray
-    ) -> None:
-        """Nothing."""
-
     def predict(self, X: Any) -> np.ndarray:
         """The expected number of each row, (n_rows,)."""
         z = np.asarray(np.mean([z[:, 0] for z in self._outputs(X)], axis=0, dtype=np.float64))

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.estimators.state import decoded, encoded
+from chainrule.estimators.state import (
+    encoded_parameters,
+    set_small_arrays,
+    small_arrays,
+    with_parameters,
+)
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.train import History
 
@@ -45,18 +50,13 @@ def to_tabular_state(estimator: Any) -> tuple[dict[str, Any], dict[str, np.ndarr
     True
     """
     state: dict[str, Any] = {
-        "parameters": {
-            name: encoded(value, f"parameter {name}") for name, value in estimator.get_params().items()
-        },
+        "parameters": encoded_parameters(estimator),
         "table": estimator.encoder_.to_dict(),
         "n_networks": len(estimator.networks_),
         "histories": [_history(one) for one in estimator.histories_],
+        "arrays": small_arrays(estimator),
     }
-    if hasattr(estimator, "feature_names_in_"):
-        state["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     if hasattr(estimator, "classes_"):
-        classes = estimator.classes_
-        state["classes"] = {"dtype": _plain_dtype(classes), "values": classes.tolist()}
         state["temperature"] = float(estimator.temperature_)
     else:
         state["target"] = estimator.target_
@@ -78,15 +78,11 @@ def from_tabular_state(kind: type, state: dict[str, Any], arrays: dict[str, np.n
     KeyError, TypeError, AttributeError
         If the state is not one that ``to_tabular_state`` gives.
     """
-    estimator = kind(**{name: decoded(value) for name, value in state["parameters"].items()})
-    estimator._validate_params()
+    estimator = with_parameters(kind, state["parameters"])
     estimator.encoder_ = TablePreprocessor.from_dict(state["table"])
     estimator.n_features_in_ = estimator.encoder_.n_features_in_
-    if "feature_names" in state:
-        estimator.feature_names_in_ = np.array(state["feature_names"], dtype=object)
-    if "classes" in state:
-        classes = state["classes"]
-        estimator.classes_ = np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
+    set_small_arrays(estimator, state["arrays"])
+    if hasattr(estimator, "classes_"):
         estimator.temperature_ = _positive("temperature", state["temperature"])
         estimator.n_outputs_ = len(estimator.classes_)
     else:
@@ -128,15 +124,6 @@ def _restored_history(known: dict[str, Any]) -> History:
     n = max((len(curve) for curve in curves.values()), default=0)
     rows = [{"epoch": k + 1, **{name: float(curve[k]) for name, curve in curves.items()}} for k in range(n)]
     return History(rows, str(known["stopped"]), int(known["best_epoch"]))
-
-
-def _plain_dtype(classes: np.ndarray) -> str:
-    """The classes' dtype, if a file can name it."""
-    if classes.dtype == object and all(isinstance(one, str) for one in classes):
-        return "object"
-    if classes.dtype.kind not in "biufU":
-        raise TypeError(f"classes of dtype {classes.dtype} cannot be written to a file")
-    return str(classes.dtype.str)
 
 
 def _positive(name: str, value: Any) -> float:

@@ -9,6 +9,9 @@ import numpy as np
 from scipy import optimize
 from scipy.special import ndtri
 
+from chainrule.estimators.numbers import middle_ranks
+from chainrule.functions import get_loss
+
 __all__ = ["fitted_temperature", "learned_target", "restored", "transformed"]
 
 # How many points the ranks of a target are interpolated between.
@@ -20,9 +23,7 @@ def learned_target(y: np.ndarray, transform: str) -> dict[str, Any]:
     known: dict[str, Any] = {"transform": transform}
     if transform == "rank":
         knots = np.unique(np.quantile(y, np.linspace(0, 1, _KNOTS)))
-        ordered = np.sort(y)
-        middle = (np.searchsorted(ordered, knots, "left") + np.searchsorted(ordered, knots, "right")) / 2
-        middle = np.clip(middle, 0.5, len(y) - 0.5)
+        middle = np.clip(middle_ranks(knots, np.sort(y)), 0.5, len(y) - 0.5)
         return {**known, "knots": knots.tolist(), "places": ndtri(middle / len(y)).tolist()}
     if transform == "log":
         if y.min() < 0:
@@ -66,12 +67,10 @@ def fitted_temperature(held_out: list[tuple[np.ndarray, np.ndarray]]) -> float:
         return 1.0
     z = np.concatenate([z for z, _ in held_out]).astype(np.float64)
     y = np.concatenate([y for _, y in held_out])
-    z = z - z[np.arange(len(y)), y][:, None]
+    cross_entropy = get_loss("softmax_cross_entropy")
 
     def loss(log_temperature: float) -> float:
-        scaled = z / math.exp(log_temperature)
-        largest = scaled.max(axis=1, keepdims=True)
-        return float((largest[:, 0] + np.log(np.exp(scaled - largest).sum(axis=1))).mean())
+        return float(cross_entropy.value(z / math.exp(log_temperature), y).mean())
 
     found = optimize.minimize_scalar(loss, bounds=(math.log(0.1), math.log(10.0)), method="bounded")
     return math.exp(float(found.x))
