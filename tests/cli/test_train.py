@@ -311,7 +311,10 @@ def test_an_ensemble_reads_the_table_itself(tmp_path, penguins_path):
     saved = load_model(out)
     assert type(saved.estimator).__name__ == "TabularClassifier"
     assert saved.preprocessor is None
-    assert "<svg" in (tmp_path / "m.html").read_text(encoding="utf-8")
+    page = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "64, 64" not in page  # what one network would have had
+    assert "alternate" in page
     predicted = succeed("predict", out, penguins_path, "--proba").splitlines()
     assert predicted[0] == "species,P(Adelie),P(Chinstrap),P(Gentoo)"
     assert len(predicted) == 345

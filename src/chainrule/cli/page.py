@@ -67,7 +67,8 @@ def write_training_page(
             importance_metric=_importance_metric(model),
             network=told["network"],
             settings={
-                **asdict(settings),
+                # An ensemble is trained by its estimator's settings, and by none of those of one network.
+                **(asdict(settings) if settings.ensemble is None else model.estimator.get_params()),
                 "batch_size": model.estimator.batch_size,
                 "seconds": told["seconds"],
             },

@@ -188,6 +188,13 @@ def test_temperature_has_the_least_loss_on_a_fine_grid(rng):
     assert fitted_temperature([]) == 1.0
 
 
+def test_temperature_does_not_run_away_where_every_row_is_predicted_right():
+    z = np.array([[4.0, 0.0], [0.0, 4.0]] * 20)
+    found = fitted_temperature([(z, np.array([0, 1] * 20))])
+    # The odds of right against wrong, e^(4/T), are those of n + ½ rows against half a row.
+    assert found == pytest.approx(4 / np.log(40.5 / 0.5), rel=1e-3)
+
+
 def test_temperature_calibrates_an_overconfident_network(rng):
     X = rng.normal(size=(600, 10))
     y = (X[:, 0] + 2 * rng.normal(size=600) > 0).astype(int)
