@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
     """Write a file so that it is there whole or not at all, even if the machine stops half way.
 
     Parameters
     ----------
     path : path
         The file; its folder must be there. A symbolic link is followed.
-    data : bytes
-        The whole content.
+    data : bytes or iterable of bytes
+        The whole content, at once or in parts.
 
     Raises
     ------
@@ -33,7 +34,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(6)}.part")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            for part in (data,) if isinstance(data, bytes) else data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, final)

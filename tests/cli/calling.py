@@ -4,7 +4,7 @@ from typer.testing import CliRunner, Result
 
 from chainrule import cli
 
-QUICK = ("--hidden", "8", "--epochs", "3")
+QUICK = ("--ensemble", "1", "--width", "8", "--depth", "1", "--epochs", "3")
 
 
 def run(*arguments: object) -> Result:

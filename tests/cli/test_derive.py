@@ -6,8 +6,8 @@ import pytest
 from tests.cli.calling import QUICK, fail, run, succeed
 
 from chainrule import nn
+from chainrule.cli.single import load_single_network
 from chainrule.explain import derive
-from chainrule.io import load_model
 
 
 def described():
@@ -39,14 +39,27 @@ def test_formats(name):
 
 
 def test_a_saved_model(tmp_path, penguins_path, model_file, houses):
-    module = load_model(model_file).estimator.to_module()
+    module = load_single_network(model_file).module
     assert succeed("derive", model_file) == derive(module, "softmax_cross_entropy").to_text() + "\n"
     succeed("train", penguins_path, "--target", "sex", "--out", tmp_path / "two", *QUICK)
-    assert "sigmoid with binary_cross_entropy is a canonical" in " ".join(
+    assert "softmax with softmax_cross_entropy is a canonical" in " ".join(
         succeed("derive", tmp_path / "two").split()
     )
     succeed("train", houses, "--target", "price", "--out", tmp_path / "price", *QUICK)
-    assert "identity with half_squared_error" in " ".join(succeed("derive", tmp_path / "price").split())
+    derived = " ".join(succeed("derive", tmp_path / "price").split())
+    assert "identity with half_squared_error is a canonical pair" in derived
+
+
+def test_each_network_of_an_ensemble(tmp_path, penguins_path):
+    path = tmp_path / "four"
+    succeed("train", penguins_path, "--target", "sex", "--out", path, *QUICK, "--ensemble", 2)
+    first, second = (succeed("derive", path, "--network", number) for number in (1, 2))
+    assert succeed("derive", path) == first
+    # Every other network normalises by the batch.
+    assert "batch normalisation" in first
+    assert "batch normalisation" not in second
+    said = fail("derive", path, "--network", 3)
+    assert said == "--network must be from 1 to 2, the model's networks; got 3"
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from tests.cli.calling import QUICK, fail, run, succeed, write
 
+from chainrule import nn
+from chainrule.cli.single import load_single_network
 from chainrule.cli.written import Format
-from chainrule.estimators import MLPClassifier, MLPRegressor
+from chainrule.estimators import MLPClassifier, MLPRegressor, TabularRegressor
+from chainrule.estimators.tables import TablePreprocessor
 from chainrule.explain import explain_step, worked_example
 from chainrule.io import load_model, save_model
 
@@ -52,11 +56,10 @@ def test_an_unknown_format_is_refused():
 
 
 def test_a_row_of_a_classifier(penguins, penguins_path, model_file):
-    saved = load_model(model_file)
-    module = saved.estimator.to_module()
-    X = saved.preprocessor.transform(penguins.drop(columns="species").iloc[[200]])
+    single = load_single_network(model_file)
+    X = single.inputs(penguins.drop(columns="species").iloc[[200]])
     assert penguins["species"][200] == "Gentoo"
-    expected = explain_step(module, X, [2], "softmax_cross_entropy", 0.05)
+    expected = explain_step(single.module, X, [2], "softmax_cross_entropy", 0.05)
     text = succeed("explain", model_file, penguins_path, "--row", 200, "--lr", 0.05)
     body, remark = text.rsplit("\n\n", 1)
     assert body == expected.to_text()
@@ -67,12 +70,12 @@ def test_a_row_of_a_classifier(penguins, penguins_path, model_file):
 
 
 def test_several_rows_are_a_batch(penguins, penguins_path, model_file):
-    saved = load_model(model_file)
-    X = saved.preprocessor.transform(penguins.drop(columns="species").iloc[[3, 200, 300]])
+    single = load_single_network(model_file)
+    X = single.inputs(penguins.drop(columns="species").iloc[[3, 200, 300]])
     classes = [
-        saved.estimator.classes_.tolist().index(one) for one in penguins["species"].iloc[[3, 200, 300]]
+        single.estimator.classes_.tolist().index(one) for one in penguins["species"].iloc[[3, 200, 300]]
     ]
-    expected = explain_step(saved.estimator.to_module(), X, classes, "softmax_cross_entropy", 0.1)
+    expected = explain_step(single.module, X, classes, "softmax_cross_entropy", 0.1)
     text = succeed("explain", model_file, penguins_path, "--row", 3, "--row", 200, "--row", 300)
     assert text.startswith(expected.to_text())
     assert "rows 3, 200, 300 of penguins.csv" in words(text)
@@ -87,10 +90,10 @@ def test_the_first_row_is_taken_where_none_is_named(penguins_path, model_file):
 def test_a_class_of_two(tmp_path, penguins, penguins_path):
     path = tmp_path / "m"
     succeed("train", penguins_path, "--target", "sex", "--out", path, *QUICK)
-    saved = load_model(path)
-    X = saved.preprocessor.transform(penguins.drop(columns="sex").iloc[[0]])
+    single = load_single_network(path)
+    X = single.inputs(penguins.drop(columns="sex").iloc[[0]])
     assert penguins["sex"][0] == "male"
-    expected = explain_step(saved.estimator.to_module(), X, [[1.0]], "binary_cross_entropy", 0.1)
+    expected = explain_step(single.module, X, [1], "softmax_cross_entropy", 0.1)
     text = succeed("explain", path, penguins_path)
     assert text.startswith(expected.to_text())
     assert "y is sex = male. The classes: 0 is female, 1 is male." in words(text)
@@ -98,12 +101,12 @@ def test_a_class_of_two(tmp_path, penguins, penguins_path):
 
 
 def test_a_number_is_standardised_as_in_training(houses, price_file):
-    saved = load_model(price_file)
+    single = load_single_network(price_file)
     table = pd.read_csv(houses)
-    X = saved.preprocessor.transform(table.drop(columns="price").iloc[[5]])
-    estimator = saved.estimator
-    y = (table["price"][5] - estimator.target_mean_) / estimator.target_scale_
-    expected = explain_step(estimator.to_module(), X, y, "half_squared_error", 0.1)
+    X = single.inputs(table.drop(columns="price").iloc[[5]])
+    target = single.estimator.target_
+    y = (table["price"][5] - target["mean"]) / target["scale"]
+    expected = explain_step(single.module, X, y, nn.MSELoss(), 0.1)
     text = succeed("explain", price_file, houses, "--row", 5)
     assert text.startswith(expected.to_text())
     assert "standardised with the mean and the deviation of the training targets." in words(text)
@@ -111,15 +114,12 @@ def test_a_number_is_standardised_as_in_training(houses, price_file):
 
 def test_without_a_table_the_example_is_zeros(model_file, price_file, tmp_path):
     text = succeed("explain", model_file)
-    estimator = load_model(model_file).estimator
-    zeros = np.zeros((1, estimator.n_features_in_))
-    assert text.startswith(
-        explain_step(estimator.to_module(), zeros, [0], "softmax_cross_entropy", 0.1).to_text()
-    )
+    single = load_single_network(model_file)
+    zeros = np.zeros((1, single.n_inputs))
+    assert text.startswith(explain_step(single.module, zeros, [0], "softmax_cross_entropy", 0.1).to_text())
     assert "x is all zeros, and y is the first class, Adelie." in words(text)
     text = succeed("explain", price_file)
     assert "x is all zeros, and y is the mean of the training targets." in words(text)
-    assert "(4) Δ2 = Ŷ - Y" in words(text)
     options = {"hidden_layer_sizes": (2,), "random_state": 0, "solver": "lbfgs", "max_iter": 200}
     for model, y, first in (
         (MLPClassifier(**options), ["no", "no", "yes", "yes"], "the first class, no."),
@@ -128,6 +128,49 @@ def test_without_a_table_the_example_is_zeros(model_file, price_file, tmp_path):
         model.fit(np.arange(4.0)[:, None], y)
         save_model(tmp_path / "arrays", model)
         assert f"x is all zeros, and y is {first}" in words(succeed("explain", tmp_path / "arrays"))
+
+
+def test_a_network_of_an_ensemble(tmp_path, penguins, penguins_path):
+    path = tmp_path / "m"
+    succeed("train", penguins_path, "--target", "species", "--out", path, *QUICK, "--ensemble", 2)
+    second = load_single_network(path, 2)
+    X = second.inputs(penguins.drop(columns="species").iloc[[7]])
+    expected = explain_step(second.module, X, [0], "softmax_cross_entropy", 0.1)
+    text = succeed("explain", path, penguins_path, "--row", 7, "--network", 2)
+    assert text.startswith(expected.to_text())
+    assert "Network 2 of 2. x is row 7 of penguins.csv" in words(text)
+
+
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [("log", "its logarithm log(1 + y) standardised"), ("rank", "as the normal quantile of its rank")],
+)
+def test_how_a_number_is_transformed(tmp_path, houses, transform, said):
+    table = pd.read_csv(houses)
+    network = TabularRegressor(
+        ensemble=1, width=4, depth=1, max_epochs=2, target_transform=transform, random_state=0
+    )
+    network.fit(table.drop(columns="price"), table["price"])
+    save_model(tmp_path / "m", network, target="price")
+    assert said in words(succeed("explain", tmp_path / "m", houses))
+    assert "y is the middle of the training targets." in words(succeed("explain", tmp_path / "m"))
+
+
+def test_a_network_behind_a_preprocessor(tmp_path, houses):
+    table = pd.read_csv(houses)
+    features, price = table.drop(columns="price"), table["price"]
+    reader = TablePreprocessor().fit(features)
+    network = MLPRegressor(
+        hidden_layer_sizes=(3,), max_iter=3, random_state=0, target_scaling="standard", batch_size=30
+    )
+    with pytest.warns(ConvergenceWarning):
+        network.fit(reader.transform(features), price)
+    save_model(tmp_path / "m", network, preprocessor=reader, target="price")
+    text = succeed("explain", tmp_path / "m", houses, "--row", 5)
+    y = (price[5] - network.target_mean_) / network.target_scale_
+    X = reader.transform(features.iloc[[5]])
+    assert text.startswith(explain_step(network.to_module(), X, y, "half_squared_error", 0.1).to_text())
+    assert "standardised with the mean and the deviation of the training targets." in words(text)
 
 
 # ------------------------------------------------------------------------------------------- mistakes
@@ -161,9 +204,10 @@ def test_what_cannot_be_explained(tmp_path, penguins, penguins_path, model_file)
 
 def test_a_model_without_a_table_or_a_target(tmp_path, penguins_path, model_file):
     saved = load_model(model_file)
-    save_model(tmp_path / "arrays", saved.estimator, target="species")
+    network = MLPClassifier((2,), solver="lbfgs", max_iter=500, random_state=0)
+    save_model(tmp_path / "arrays", network.fit([[0.0], [1.0]], ["a", "b"]), target="species")
     assert "the model takes arrays, not tables" in fail("explain", tmp_path / "arrays", penguins_path)
-    save_model(tmp_path / "nameless", saved.estimator, preprocessor=saved.preprocessor)
+    save_model(tmp_path / "nameless", saved.estimator)
     assert "without the name of its target" in fail("explain", tmp_path / "nameless", penguins_path)
 
 

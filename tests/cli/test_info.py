@@ -14,15 +14,16 @@ def test_json_tells_everything(penguins_path, model_file):
     assert (told["task"], told["target"]) == ("classification", "species")
     assert told["classes"] == ["Adelie", "Chinstrap", "Gentoo"]
     assert told["columns"][0] == {"name": "island", "kind": "categorical"}
-    # island has 3 categories, sex 2 and the missing one, and 5 columns are numbers: 11 inputs.
+    # island has 3 categories, sex 2 and the missing one; 5 columns are numbers, of which 4 have gaps and so
+    # an indicator of them: 15 inputs, 8 hidden units, which are normalised.
     assert told["network"] == {
-        "layers": [11, 8, 3],
-        "activation": "relu",
-        "parameters": 11 * 8 + 8 + 8 * 3 + 3,
+        "layers": [15, 8, 3],
+        "activation": "silu",
+        "parameters": 15 * 8 + 8 + 2 * 8 + 8 * 3 + 3,
         "dtype": "float32",
         "networks": 1,
     }
-    assert told["settings"]["max_iter"] == 3
+    assert told["settings"]["max_epochs"] == 3
     assert told["training"]["epochs"] == 3
     assert told["training"]["rows"]["training"] == 275
     assert set(told["training"]["versions"]) >= {"chainrule", "Python", "numpy"}
@@ -30,7 +31,7 @@ def test_json_tells_everything(penguins_path, model_file):
 
 def test_text_tells_it_to_people(model_file):
     text = succeed("info", model_file)
-    for expected in ("species (classification)", "11 → 8 → 3", "bill_depth_mm", "chainrule 0.", "accuracy"):
+    for expected in ("species (classification)", "15 → 8 → 3", "bill_depth_mm", "chainrule 0.", "accuracy"):
         assert expected in text
 
 

@@ -7,8 +7,8 @@ from tests.cli.calling import fail, succeed
 
 from chainrule import io
 from chainrule.cli import saved
-from chainrule.estimators import TabularClassifier
-from chainrule.io import SavedModel
+from chainrule.estimators import MLPClassifier, OneVsOneMLPClassifier, TabularClassifier
+from chainrule.io import SavedModel, save_model
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_what_a_tabular_estimator_is(tabular):
     network = saved.network_of(tabular)
     n_inputs, hidden, n_outputs = network["layers"]
     assert (hidden, n_outputs, network["networks"]) == (8, 3, 2)
-    # One of the two networks has batch normalisation, whose scale, shift and statistics count too.
-    assert network["parameters"] >= 2 * (n_inputs * 8 + 8 + 8 * 3 + 3)
+    # One of the two networks has batch normalisation, with its scale and shift.
+    assert network["parameters"] == 2 * (n_inputs * 8 + 8 + 8 * 3 + 3) + 2 * 8
     assert list(saved.kinds_of(tabular)) == list(tabular.estimator.feature_names_in_)
     assert saved.epochs_of(tabular) == 3
     assert [len(curve) for curve in saved.curves_of(tabular)] == [3, 3]
@@ -45,10 +45,12 @@ def test_the_commands_take_a_tabular_estimator(tmp_path, penguins, penguins_path
     assert page.read_text().count("<svg") == 5
 
 
-def test_only_a_single_network_can_be_written_out(tmp_path, tabular):
+def test_only_a_single_network_can_be_written_out(tmp_path):
+    pairs = OneVsOneMLPClassifier(MLPClassifier((2,), solver="lbfgs", max_iter=500, random_state=0))
+    save_model(tmp_path / "m", pairs.fit([[0.0], [1.0], [2.0]], ["a", "b", "c"]), target="letter")
     for command in ("explain", "derive"):
         said = fail(command, tmp_path / "m")
         assert said == (
-            f"{tmp_path / 'm'}: a TabularClassifier is more than one network; "
+            f"{tmp_path / 'm'}: a OneVsOneMLPClassifier is more than one network; "
             "only a single one can be written out"
         )

@@ -5,9 +5,10 @@ import json
 import pytest
 from tests.cli.calling import fail, succeed
 
+from chainrule.estimators import TabularClassifier
 from chainrule.io import load_model
 
-BUDGET = ("--budget", 4, "--epochs", 5)
+BUDGET = ("--budget", 4, "--epochs", 5, "--ensemble", 2)
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def test_json_tells_what_was_tried_and_the_winner_is_saved(tuned):
     assert set(told["default"]) == set(told["metrics"]) >= {"accuracy", "log loss"}
     assert told["rows"] == {"training": 275, "test": 69, "without target": 0}
     settings = load_model(out).estimator.get_params()
-    best = search["best"] or {"hidden_layer_sizes": [64, 64], "learning_rate_init": 0.001, "dropout": 0}
-    assert list(settings["hidden_layer_sizes"]) == best["hidden_layer_sizes"]
-    assert settings["learning_rate_init"] == best["learning_rate_init"]
-    assert settings["dropout"] == best["dropout"]
+    recipe = TabularClassifier().get_params()
+    for name in ("width", "depth", "learning_rate", "dropout", "weight_decay"):
+        assert settings[name] == search["best"].get(name, recipe[name])
+    assert (settings["ensemble"], settings["max_epochs"]) == (2, 5)
     assert load_model(out).information["metrics"] == told["metrics"]
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import re
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from chainrule.estimators.columns import (
     date_column,
     infer_task,
     number_column,
+    refuse_mixture,
     split_target,
     text_column,
     truth_column,
@@ -192,3 +194,26 @@ def test_class_labels_keep_whole_numbers_and_turn_the_rest_into_text():
     assert class_labels(pd.Series([True, False])).dtype.kind == "U"
     with pytest.raises(ValueError, match=r"'mass' holds fractions \(1.5 in row 1\)"):
         class_labels(pd.Series([1.0, 1.5], name="mass"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.5, "n/a", None, 2.0], "column 'c' mixes types: 2 values of type float, but 'n/a' in row 1;"),
+        (["a", "b", 3], "column 'c' mixes types: 2 values of type str, but 3 in row 2;"),
+        ([True, "a", True], "column 'c' mixes types: 2 values of type bool, but 'a' in row 1;"),
+        ([[1], [2]], "column 'c' mixes types: 2 values of type list; correct it"),
+    ],
+)
+def test_a_mixture_of_types_is_refused(values, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        refuse_mixture(pd.Series(values, name="c", dtype=object))
+    refuse_mixture(pd.Series([1, 2.5, None], dtype=object))
+
+
+def test_text_of_values_that_are_equal_and_not_the_same():
+    # 1, 1.0 and True are one key of a dictionary.
+    assert text_column(pd.Series([1, True, 1.5, None], dtype=object)) == ["1", "True", "1.5", None]
+    assert text_column(pd.Series(["b", "a", None, "b"])) == ["b", "a", None, "b"]
+    assert text_column(pd.Series(["b", None], dtype="category")) == ["b", None]
+    assert text_column(pd.Series([True, False])) == ["True", "False"]

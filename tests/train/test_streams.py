@@ -299,3 +299,50 @@ def test_a_buffer_holds_no_more_than_its_capacity():
     order = np.concatenate([part.y for part in mixed])
     assert (order - np.arange(300) < 25 + 10).all()
     assert np.abs(order - np.arange(300)).mean() > 8
+
+
+# --------------------------------------------------------------------------------- parts, samples, all rows
+
+
+def test_a_part_can_be_split_again():
+    X = np.arange(4000.0)[:, None]
+    training, testing = chainrule.stream(X, X[:, 0]).split(0.25, seed=3)
+    inner, validation = training.split(0.25, seed=3)
+    parts = [np.concatenate([x[:, 0] for x, _, _ in part]) for part in (inner, validation, testing)]
+    assert sorted(np.concatenate(parts).tolist()) == X[:, 0].tolist()
+    # A quarter of three quarters, although share and seed are those of the split before.
+    assert [len(part) / 4000 for part in parts] == pytest.approx([0.5625, 0.1875, 0.25], abs=0.03)
+
+
+def test_a_sample_is_of_all_rows_and_the_same_each_time(tmp_path):
+    X = np.arange(6000.0).reshape(3000, 2)
+    frame = table(X, X[:, 0]).to_pandas()
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=200)
+    rows = chainrule.stream(tmp_path / "t.parquet", target=frame.columns[-1])
+    X, y = rows.sample(100)
+    assert list(X.columns) == list(frame.columns[:-1]) == rows.columns
+    assert len(X) == len(y) == 100
+    assert (y == rows.sample(100)[1]).all()
+    assert len(rows.sample()[1]) == 3000
+    whole = np.concatenate([part[rows.columns[0]] for part in rows.stored(500)])
+    assert (whole == frame[rows.columns[0]]).all()
+    assert [len(part) for part in rows.stored(3000)] == [3000]
+
+
+def test_targets_may_be_made_into_others():
+    X = np.arange(8.0)[:, None]
+    rows = chainrule.stream(X, X[:, 0])
+
+    class Doubled:
+        learned_ = True
+
+        def fit(self, X):
+            return self
+
+        def transform(self, X):
+            return 2 * X
+
+    prepared = rows.prepared(Doubled(), targets=lambda y: y + 1)
+    doubled, more, _ = next(iter(prepared))
+    assert (doubled == 2 * X).all()
+    assert (more == X[:, 0] + 1).all()

@@ -294,8 +294,6 @@ def test_options_of_fit_that_a_stream_has_no_use_for():
             fit(net(1, 1), stream, loss=nn.MSELoss(), **QUIET, **options)
     with pytest.raises(TypeError, match="y must be given, the target of each row of X"):
         fit(net(1, 1), X, loss=nn.MSELoss(), **QUIET)
-    with pytest.raises(ValueError, match="one side of a split already"):
-        stream.split(0.5)[0].split(0.5)
     with pytest.raises(TypeError, match="other must be a stream; got int"):
         stream.like(3)
     assert repr(stream) == "Stream(8 rows, 1 columns, target y)"

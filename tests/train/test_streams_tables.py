@@ -170,10 +170,10 @@ def test_a_sample_is_without_bias_and_independent_of_the_pieces(n_rows):
             rows = np.arange(start, min(200, start + size))
             yield pieces.Piece(rows[:, None], None, None, rows)
 
-    drawn = sample_of(cut_into(7), 3, n_rows)[:, 0]
-    np.testing.assert_array_equal(drawn, sample_of(cut_into(200), 3, n_rows)[:, 0])
+    drawn = sample_of(cut_into(7), 3, n_rows)[0][:, 0]
+    np.testing.assert_array_equal(drawn, sample_of(cut_into(200), 3, n_rows)[0][:, 0])
     assert len(np.unique(drawn)) == len(drawn) == min(n_rows, 200)
-    means = [sample_of(cut_into(50), seed, n_rows).mean() for seed in range(200)]
+    means = [sample_of(cut_into(50), seed, n_rows)[0].mean() for seed in range(200)]
     assert abs(np.mean(means) - 99.5) < 5 * 57.7 / np.sqrt(200 * n_rows) + 1e-9
 
 

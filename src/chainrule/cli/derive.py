@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli.application import errors_in_one_line
-from chainrule.cli.options import AsJson
-from chainrule.cli.saved import load_single_network
+from chainrule.cli.options import AsJson, Network
+from chainrule.cli.single import load_single_network
 from chainrule.cli.written import Format, write
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def derive(
     ] = None,
     activation: Annotated[str, typer.Option(help="Activation of its hidden layers.")] = "relu",
     loss: Annotated[str, typer.Option(help="Its loss.")] = "half_squared_error",
+    network: Network = None,
     format: Annotated[Format, typer.Option(help="How to write it.")] = Format.text,
     as_json: AsJson = False,
 ) -> None:
@@ -39,8 +40,8 @@ def derive(
     if (model is None) == (layers is None):
         raise ValueError("give either a model that `chainrule train` saved, or --layers such as 784,128,10")
     if model is not None:
-        estimator = load_single_network(model).estimator
-        write(derivation_of(estimator.to_module(), estimator._output()[1]), format, as_json)
+        single = load_single_network(model, network)
+        write(derivation_of(single.module, single.loss), format, as_json)
     else:
         write(derivation_of(_network(_widths(layers or ""), activation), loss), format, as_json)
 

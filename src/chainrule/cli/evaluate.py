@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.application import check_output, errors_in_one_line
-from chainrule.cli.options import AsJson, Quiet
+from chainrule.cli.options import AsJson, Quiet, Streamed
 from chainrule.cli.saved import classes_of, load_for_tables, read_examples
 from chainrule.cli.show import metric_table, print_json, show_confusion, show_notes, show_table
 
@@ -21,9 +21,10 @@ __all__ = ["evaluate"]
 
 
 @errors_in_one_line
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one parameter an option
     model: Annotated[Path, typer.Argument(help="A model that `chainrule train` saved.")],
-    data: Annotated[Path, typer.Argument(help="The rows: a CSV file with the columns and the target.")],
+    data: Annotated[Path, typer.Argument(help="The rows: a table with the columns and the target.")],
+    stream: Streamed = False,
     min_accuracy: Annotated[
         float | None, typer.Option(help="Exit with code 1 if the accuracy is below.", show_default=False)
     ] = None,
@@ -40,7 +41,7 @@ def evaluate(
         check_output(report, data, model, option="--report")
     saved = load_for_tables(model)
     threshold = _threshold(saved, min_accuracy, min_r2)
-    examples = read_examples(saved, model, data)
+    examples = read_examples(saved, model, data, stream=stream)
     evaluation = _evaluated(saved, examples, seed, quiet=quiet or as_json)
     told = _told(saved, examples, evaluation, model, data)
     passed = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,12 +65,7 @@ def write_training_page(
             importances=_importances(model, features, problem.y[problem.testing], settings.seed),
             importance_metric=_importance_metric(model),
             network=told["network"],
-            settings={
-                # An ensemble is trained by its estimator's settings, and by none of those of one network.
-                **(asdict(settings) if settings.ensemble is None else model.estimator.get_params()),
-                "batch_size": model.estimator.batch_size,
-                "seconds": told["seconds"],
-            },
+            settings={**model.estimator.get_params(), "seconds": told["seconds"]},
             versions=versions(),
             notes=told["notes"],
         ),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from chainrule.cli.streamed import Sampled, is_streamed, open_stream
 from chainrule.cli.tables import check_one_type
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chainrule.estimators.columns import Task
-    from chainrule.estimators.tables import TablePreprocessor
+    from chainrule.train.streams import Stream
 
 __all__ = ["Problem", "Question", "TaskOption", "described", "read_problem"]
 
@@ -39,23 +40,26 @@ class Question:
     text: tuple[str, ...]
     test_size: float
     seed: int
+    stream: bool = False
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The table made ready: what to learn from, what to test on."""
+    """The table made ready: what to learn from, what to test on.
+
+    Of a stream the features and targets are those of a sample; what is learned from is ``stream``.
+    """
 
     task: Task
     target: str
-    table: TablePreprocessor
     columns: list[dict[str, Any]]
     features: pd.DataFrame
-    X: np.ndarray
     y: np.ndarray
     training: np.ndarray
     testing: np.ndarray
     n_without_target: int
     notes: list[str]
+    stream: Stream | None = None
 
     @property
     def classify(self) -> bool:
@@ -66,7 +70,7 @@ class Problem:
     def rows(self) -> dict[str, int]:
         """How many rows there are for what."""
         return {
-            "training": len(self.training),
+            "training": len(self.training) if self.stream is None else self.stream.n_rows,
             "test": len(self.testing),
             "without target": self.n_without_target,
         }
@@ -74,43 +78,82 @@ class Problem:
 
 def read_problem(data: Path, question: Question) -> Problem:
     """Read a table and make it ready; ValueError for what cannot be learned from."""
-    from chainrule.estimators.columns import class_labels, infer_task, number_column, split_target
-    from chainrule.estimators.tables import TablePreprocessor
-    from chainrule.io import read_table
-
     if not 0 < question.test_size < 1:
         raise ValueError(f"--test-size must be between 0 and 1, got {question.test_size:g}")
+    if question.stream or is_streamed(data):
+        return _streamed_problem(data, question)
+    return _problem_in_memory(data, question)
+
+
+def _problem_in_memory(data: Path, question: Question) -> Problem:
+    from chainrule.estimators.columns import split_target
+    from chainrule.io import read_table
+
     frame, notes = read_table(data, question.text)
     _check_names("--text", question.text, frame)
     frame = _without(frame, question.drop)
     features, values, n_without_target = split_target(frame, question.target)
-    automatic = question.task is TaskOption.auto
-    task = infer_task(values) if automatic else cast("Task", question.task.value)
-    classify = task == "classification"
     check_one_type(features, question.text)
-    y = class_labels(values) if classify else number_column(values)
-    if classify:
-        _check_classes(y, question.target)
-    elif automatic:
-        _check_not_row_numbers(y, question.target)
-    training, testing = _split(y, question, classify)
-    # Medians, means and categories come from the training rows alone, or the test would be told of itself.
-    table = TablePreprocessor().fit(features.iloc[training])
-    notes += table.notes_
+    task, y = _targets(values, question)
+    training, testing = _split(y, question, task == "classification")
     if n_without_target:
         notes.append(f"rows left out because they have no value in the target column: {n_without_target}")
+    return _made(task, question, features, y, (training, testing), notes, n_without_target)
+
+
+def _streamed_problem(data: Path, question: Question) -> Problem:
+    import numpy as np
+
+    if question.text:
+        raise ValueError("--text cannot be used with a stream: what a column holds is what its file says")
+    sample = Sampled(open_stream(data, question.target, question.drop), question)
+    task, y = _targets(sample.values, question)
+    places = np.arange(len(y))
+    parts = places[: sample.n_training], places[sample.n_training :]
+    problem = _made(task, question, sample.features, y, parts, sample.notes)
+    return replace(problem, stream=sample.training)
+
+
+def _targets(values: pd.Series, question: Question) -> tuple[Task, np.ndarray]:
+    """Whether classes or numbers are predicted, and which."""
+    from chainrule.estimators.columns import class_labels, infer_task, number_column
+
+    automatic = question.task is TaskOption.auto
+    task = infer_task(values) if automatic else cast("Task", question.task.value)
+    if task == "classification":
+        labels = class_labels(values)
+        _check_classes(labels, question.target)
+        return task, labels
+    numbers = number_column(values)
+    if automatic:
+        _check_not_row_numbers(numbers, question.target)
+    return task, numbers
+
+
+def _made(
+    task: Task,
+    question: Question,
+    features: pd.DataFrame,
+    y: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray],
+    notes: list[str],
+    n_without_target: int = 0,
+) -> Problem:
+    from chainrule.estimators.tabular.base import recipe_encoder
+
+    training, testing = rows
+    # As the estimator will read the training rows, so that what cannot be learned from is said before.
+    table = recipe_encoder().fit(features.iloc[training])
     return Problem(
         task=task,
         target=question.target,
-        table=table,
         columns=described(features, table.kinds_),
         features=features,
-        X=table.transform(features),
         y=y,
         training=training,
         testing=testing,
         n_without_target=n_without_target,
-        notes=notes,
+        notes=[*notes, *table.notes_],
     )
 
 

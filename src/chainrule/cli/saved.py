@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.cli.streamed import is_streamed, sampled_table
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -19,7 +21,6 @@ __all__ = [
     "epochs_of",
     "kinds_of",
     "load_for_tables",
-    "load_single_network",
     "network_of",
     "read_examples",
     "read_features",
@@ -45,17 +46,6 @@ def load_for_tables(model: Path) -> SavedModel:
     return saved
 
 
-def load_single_network(model: Path) -> SavedModel:
-    """A model that is one network, whose steps and gradients can be written out."""
-    from chainrule.io import load_model
-
-    saved = load_model(model)
-    if not hasattr(saved.estimator, "to_module"):
-        name = type(saved.estimator).__name__
-        raise ValueError(f"{model}: a {name} is more than one network; only a single one can be written out")
-    return saved
-
-
 def classes_of(saved: SavedModel) -> Any:
     """The labels that a model predicts; None if it predicts numbers."""
     return getattr(saved.estimator, "classes_", None)
@@ -74,10 +64,8 @@ def network_of(saved: SavedModel) -> dict[str, Any]:
 
     estimator = saved.estimator
     if hasattr(estimator, "networks_"):
-        states = [network.state_dict() for network in estimator.networks_]
-        learned = [array for state in states for array in state.values()]
-        first = next(iter(states[0].values()))
-        widths = [first.shape[1], *[estimator.width] * estimator.depth, estimator.n_outputs_]
+        learned = [array for network in estimator.networks_ for array in network.parameters()]
+        widths = [learned[0].shape[1], *[estimator.width] * estimator.depth, estimator.n_outputs_]
     else:
         learned = [*estimator.coefs_, *estimator.intercepts_]
         hidden = hidden_sizes(estimator.hidden_layer_sizes)
@@ -106,10 +94,13 @@ def curves_of(saved: SavedModel) -> tuple[list[float], list[float]]:
 
 
 def read_features(
-    saved: SavedModel, data: Path, purpose: str, further_text: tuple[str, ...] = ()
+    saved: SavedModel, data: Path, purpose: str, further_text: tuple[str, ...] = (), *, stream: bool = False
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a file for a model, and notes; ValueError if there are none to `purpose`."""
     from chainrule.io import read_table
+
+    if stream or is_streamed(data):
+        return sampled_table(data, saved.target)
 
     # Codes such as 007 were text in training, and stay what they were.
     text = [name for name, kind in kinds_of(saved).items() if kind == "categorical"]
@@ -127,7 +118,7 @@ def _text_target(saved: SavedModel) -> tuple[str, ...]:
     return () if set(classes.tolist()) <= {"True", "False"} else (saved.target,)
 
 
-def read_examples(saved: SavedModel, model: Path, data: Path) -> Examples:
+def read_examples(saved: SavedModel, model: Path, data: Path, *, stream: bool = False) -> Examples:
     """The rows of a file that have a target, with it."""
     import numpy as np
 
@@ -143,7 +134,7 @@ def read_examples(saved: SavedModel, model: Path, data: Path) -> Examples:
     target = saved.target
     if target is None:
         raise ValueError(f"{model}: the model was saved without the name of its target")
-    frame, notes = read_features(saved, data, "evaluate", further_text=_text_target(saved))
+    frame, notes = read_features(saved, data, "evaluate", further_text=_text_target(saved), stream=stream)
     frame = checked_frame(frame)
     if target not in frame.columns:
         missing = f"{target!r}{near_match(target, frame.columns)}"

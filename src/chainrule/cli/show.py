@@ -78,7 +78,8 @@ def show_result(told: dict[str, Any], title: str) -> None:
     network = told["network"]
     layers = " → ".join(map(str, network["layers"]))
     console = Console()
-    console.print(f"Network {layers}, {network['activation']}, {network['parameters']:,} parameters")
+    kind = f"{network['networks']} networks" if network["networks"] > 1 else "Network"
+    console.print(f"{kind} {layers}, {network['activation']}, {network['parameters']:,} parameters")
     console.print(
         f"Trained on {told['rows']['training']:,} rows for {told['epochs']} epochs in {told['seconds']:.1f} s"
     )

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.application import check_output, errors_in_one_line
-from chainrule.cli.options import AsJson, Drop, Quiet, Report, Seed, Target, Task, TestSize, Text
+from chainrule.cli.options import (
+    DATA_HELP,
+    AsJson,
+    Drop,
+    Quiet,
+    Report,
+    Seed,
+    Streamed,
+    Target,
+    Task,
+    TestSize,
+    Text,
+)
 from chainrule.cli.page import versions, write_training_page
 from chainrule.cli.problem import Question, TaskOption, read_problem
 from chainrule.cli.saved import classes_of, epochs_of, network_of
@@ -25,34 +37,42 @@ __all__ = ["checked_outputs", "read_and_show", "save_and_tell", "train", "writte
 
 @errors_in_one_line
 def train(  # noqa: PLR0913 - one parameter an option
-    data: Annotated[Path, typer.Argument(help="The table: a CSV file with a header line.")],
+    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
     target: Target,
     out: Annotated[Path, typer.Option(help="Where to save the model.")] = Path("model.safetensors"),
     task: Task = TaskOption.auto,
     drop: Drop = None,
     text: Text = None,
-    hidden: Annotated[
-        str, typer.Option("--hidden", "--hidden-layer-sizes", help="Units of each hidden layer.")
-    ] = "64,64",
-    activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training rows, at most.")] = 200,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Rows a step; by default between 16 and 256.", show_default=False),
-    ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 0.001,
-    dropout: Annotated[
-        float, typer.Option(min=0, max=0.99, help="Share of the hidden units left out of a step.")
-    ] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Decoupled decay of the weights.")] = 0.0,
     ensemble: Annotated[
         int | None,
+        typer.Option(min=1, help="Networks whose average predicts, by default 4.", show_default=False),
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Units of a hidden layer.", show_default=False)
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="Number of hidden layers.", show_default=False)
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Activation of the hidden layers.", show_default=False)
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training rows, at most.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step.", show_default=False)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Step size of AdamW.", show_default=False)
+    ] = None,
+    dropout: Annotated[
+        float | None,
         typer.Option(
-            min=1,
-            help="Train so many networks by the recipe for tables, averaged, instead of one.",
-            show_default=False,
+            min=0, max=0.99, help="Share of the hidden units left out of a step.", show_default=False
         ),
     ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(min=0, help="Decoupled decay of the weights.", show_default=False)
+    ] = None,
+    stream: Streamed = False,
     test_size: TestSize = 0.2,
     seed: Seed = 0,
     report: Report = None,
@@ -60,12 +80,16 @@ def train(  # noqa: PLR0913 - one parameter an option
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train on a table, report how well it does on rows not trained on, and save."""
+    """Train on a table, report how well it does on rows not trained on, and save.
+
+    Without further options by the recipe of TabularClassifier and TabularRegressor.
+    """
     settings = read_settings(
-        hidden,
-        learning_rate,
+        width=width,
+        depth=depth,
+        learning_rate=learning_rate,
         activation=activation,
-        epochs=epochs,
+        max_epochs=epochs,
         batch_size=batch_size,
         dropout=dropout,
         weight_decay=weight_decay,
@@ -74,7 +98,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     )
     silent = quiet or as_json
     page = checked_outputs(data, out, report, no_report)
-    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
+    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed, stream)
     problem = read_and_show(data, question, quiet=silent)
     result = trained(problem, settings, quiet=silent)
     told = save_and_tell(problem, settings, result, out, page, quiet=silent)
@@ -160,7 +184,7 @@ def _told(problem: Problem, result: Trained, evaluation: Evaluation) -> dict[str
         "metrics": measured["metrics"],
         "intervals": measured["intervals"],
         "baseline": guessed(guess_of(problem), problem.y[problem.testing], classes),
-        "notes": problem.notes + result.notes,
+        "notes": problem.notes,
     }
 
 

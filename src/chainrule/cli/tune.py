@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chainrule.cli.application import errors_in_one_line
-from chainrule.cli.options import AsJson, Drop, Quiet, Report, Seed, Target, Task, TestSize, Text
+from chainrule.cli.options import (
+    DATA_HELP,
+    AsJson,
+    Drop,
+    Quiet,
+    Report,
+    Seed,
+    Streamed,
+    Target,
+    Task,
+    TestSize,
+    Text,
+)
 from chainrule.cli.problem import Question, TaskOption
 from chainrule.cli.show import metric_table, print_json, show_notes, show_table
 from chainrule.cli.train import checked_outputs, read_and_show, save_and_tell, written_lines
@@ -23,13 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-_WIDTHS, _MOST_LAYERS = (16, 32, 64, 128, 256), 4
+_WIDTHS, _DEPTHS = (32, 64, 128, 192, 256, 384), (1, 2, 3, 4)
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 81
 
 
 @errors_in_one_line
 def tune(  # noqa: PLR0913 - one parameter an option
-    data: Annotated[Path, typer.Argument(help="The table: a CSV file with a header line.")],
+    data: Annotated[Path, typer.Argument(help=DATA_HELP)],
     target: Target,
     out: Annotated[Path, typer.Option(help="Where to save the model.")] = Path("model.safetensors"),
     task: Task = TaskOption.auto,
@@ -38,7 +50,14 @@ def tune(  # noqa: PLR0913 - one parameter an option
     budget: Annotated[
         str, typer.Option(help="How much to try: a number of configurations, or a time such as 60s or 5m.")
     ] = "27",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes of the last training, at most.")] = 200,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(min=1, help="Networks of the last training, by default 4.", show_default=False),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes of the last training, at most.", show_default=False)
+    ] = None,
+    stream: Streamed = False,
     test_size: TestSize = 0.2,
     seed: Seed = 0,
     jobs: Annotated[
@@ -53,9 +72,9 @@ def tune(  # noqa: PLR0913 - one parameter an option
     n_configurations, max_seconds = _read_budget(budget)
     silent = quiet or as_json
     page = checked_outputs(data, out, report, no_report)
-    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed)
+    question = Question(target, task, tuple(drop or ()), tuple(text or ()), test_size, seed, stream)
     problem = read_and_show(data, question, quiet=silent)
-    default = Settings(epochs=epochs, seed=seed)
+    default = Settings(max_epochs=epochs, ensemble=ensemble, seed=seed)
     found = _search(problem, default, n_configurations, max_seconds, jobs=jobs, quiet=silent)
     if not silent:
         _show_search(found)
@@ -80,12 +99,12 @@ def _distributions() -> dict[str, Any]:
     """What the configurations are drawn from."""
     from scipy import stats
 
-    shapes = [(width,) * depth for depth in range(1, _MOST_LAYERS + 1) for width in _WIDTHS]
     return {
-        "hidden_layer_sizes": shapes,
-        "learning_rate_init": stats.loguniform(1e-4, 3e-2),
-        "dropout": [0.0, 0.0, 0.1, 0.2, 0.4],
-        "weight_decay": stats.loguniform(1e-5, 1.0),
+        "width": _WIDTHS,
+        "depth": _DEPTHS,
+        "learning_rate": stats.loguniform(2e-4, 1e-2),
+        "dropout": [0.0, 0.05, 0.1, 0.2, 0.4],
+        "weight_decay": stats.loguniform(1e-4, 1.0),
     }
 
 
@@ -102,15 +121,20 @@ def _search(
     from chainrule.estimators.halving import HalvingOptions, successive_halving
     from chainrule.train.progress import StepProgress
 
-    # In the search there is no early stopping: how long each trains is what the search decides.
-    estimator = make_estimator(problem, default).set_params(early_stopping=False, solver="adamw")
+    # One network a configuration: what is best for one is taken to be best for each of an ensemble.
+    estimator = make_estimator(problem, replace(default, ensemble=1))
     scoring = "neg_log_loss" if problem.classify else "neg_root_mean_squared_error"
     options = HalvingOptions(
-        n_configurations, least=_LEAST_EPOCHS, most=_MOST_EPOCHS, scoring=scoring, max_seconds=max_seconds
+        n_configurations,
+        resource="max_epochs",
+        least=_LEAST_EPOCHS,
+        most=_MOST_EPOCHS,
+        scoring=scoring,
+        max_seconds=max_seconds,
     )
     total = len(options.resources()) if max_seconds is None else int(max_seconds)
     unit = "rung" if max_seconds is None else "second"
-    X, y = problem.X[problem.training], problem.y[problem.training]
+    X, y = problem.features.iloc[problem.training], problem.y[problem.training]
     with StepProgress(unit, total, not quiet) as bar:
 
         def advance(rung: Rung) -> None:
@@ -143,7 +167,7 @@ def _refit(
     told = save_and_tell(problem, best, winner, out, page, quiet=quiet)
     told["default"] = tested(problem, beside.model, default.seed, quiet=quiet).to_dict()["metrics"]
     told["search"] = {
-        "best": {name: _plain(value) for name, value in found.best_params.items()},
+        "best": _plain(found.best_params),
         "score": found.best_score,
         "configurations": len(found.configurations),
         "rungs": [_rung(found, rung) for rung in found.rungs],
@@ -153,15 +177,11 @@ def _refit(
 
 def _settings(default: Settings, found: dict[str, Any]) -> Settings:
     """The found parameters as settings of a training."""
-    if not found:
-        return default
-    return replace(
-        default,
-        hidden=tuple(found["hidden_layer_sizes"]),
-        learning_rate=float(found["learning_rate_init"]),
-        dropout=float(found["dropout"]),
-        weight_decay=float(found["weight_decay"]),
-    )
+    whole = {"width", "depth"}
+    plain: dict[str, Any] = {
+        name: int(value) if name in whole else float(value) for name, value in found.items()
+    }
+    return replace(default, **plain)
 
 
 def _rung(found: HalvingResult, rung: Rung) -> dict[str, Any]:
@@ -171,12 +191,13 @@ def _rung(found: HalvingResult, rung: Rung) -> dict[str, Any]:
         "epochs": rung.resource,
         "configurations": len(rung.configurations),
         "best score": max(rung.scores) if max(rung.scores) > -inf else None,
-        "best": {name: _plain(value) for name, value in best.items()},
+        "best": _plain(best),
     }
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else float(value)
+def _plain(configuration: dict[str, Any]) -> dict[str, float]:
+    """As JSON can hold it."""
+    return {name: value if isinstance(value, int) else float(value) for name, value in configuration.items()}
 
 
 def _show_search(found: HalvingResult) -> None:
@@ -188,7 +209,7 @@ def _show_search(found: HalvingResult) -> None:
     )
     for heading in ("round", "epochs", "networks", "loss"):
         table.add_column(heading, justify="right")
-    table.add_column("best: hidden, learning rate, dropout, weight decay")
+    table.add_column("best: hidden layers, learning rate, dropout, weight decay")
     for rung in found.rungs:
         best = found.configurations[rung.best]
         cells = f"{rung.round + 1}", f"{rung.resource}", f"{len(rung.scores)}", f"{-max(rung.scores):.4g}"
@@ -199,9 +220,10 @@ def _show_search(found: HalvingResult) -> None:
 def _words(configuration: dict[str, Any]) -> str:
     if not configuration:
         return "the default"
-    hidden = ",".join(map(str, configuration["hidden_layer_sizes"]))
-    rest = (configuration[name] for name in ("learning_rate_init", "dropout", "weight_decay"))
-    return f"{hidden}  " + "  ".join(f"{value:.2g}" for value in rest)
+    rest = (configuration[name] for name in ("learning_rate", "dropout", "weight_decay"))
+    return f"{configuration['depth']} of {configuration['width']}  " + "  ".join(
+        f"{value:.2g}" for value in rest
+    )
 
 
 def _show_result(told: dict[str, Any], out: Path, page: Path | None) -> None:

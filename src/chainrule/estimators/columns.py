@@ -21,6 +21,7 @@ __all__ = [
     "date_column",
     "infer_task",
     "number_column",
+    "refuse_mixture",
     "split_target",
     "text_column",
     "truth_column",
@@ -47,6 +48,8 @@ _KIND_OF_CONTENT: dict[str, Kind] = {
     "mixed": "categorical",
     "mixed-integer": "categorical",
 }
+
+_MIXTURES = ("mixed", "mixed-integer")
 
 # Whole numbers with at most so many different values are taken for classes.
 _MOST_INTEGER_CLASSES = 20
@@ -225,6 +228,29 @@ def column_kind(column: pd.Series) -> Kind:
     return _KIND_OF_CONTENT[content]
 
 
+def refuse_mixture(column: pd.Series) -> None:
+    """ValueError if a column of Python objects holds several types that do not go together.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_mixture(pd.Series([1.5, "n/a"], name="mass", dtype=object))
+    Traceback (most recent call last):
+    ValueError: column 'mass' mixes types: 1 values of type float, but 'n/a' in row 1; correct it, or make...
+    """
+    if column.dtype != object or pandas_types.infer_dtype(column, skipna=True) not in _MIXTURES:
+        return
+    values = column.dropna()
+    counts = Counter(type(value).__name__ for value in values)
+    (usual, n_usual), *_ = counts.most_common()
+    different = np.array([type(value).__name__ != usual for value in values])
+    other = f", but {first_value(values, different)}" if different.any() else ""
+    raise ValueError(
+        f"column {column.name!r} mixes types: {n_usual} values of type {usual}{other}; correct it, or make "
+        "all of it text if they are codes, or leave it out"
+    )
+
+
 # A day of a year, and perhaps a time of day.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?", re.ASCII)
 
@@ -401,6 +427,12 @@ def text_column(column: pd.Series) -> list[str | None]:
     >>> text_column(pd.Series([7.0, None])), text_column(pd.Series(["a", "b"]))
     (['7', None], ['a', 'b'])
     """
+    if column.dtype != object or pd.api.types.infer_dtype(column, skipna=True) == "string":
+        # Each different value once. Of mixed types 1 and True would be one value.
+        places, values = pd.factorize(column)
+        texts = np.array([*map(_text, values), None], dtype=object)
+        known: list[str | None] = texts[places].tolist()
+        return known
     missing = column.isna()
     return [None if gap else _text(value) for value, gap in zip(column, missing, strict=True)]
 

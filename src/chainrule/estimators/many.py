@@ -31,7 +31,7 @@ def fit_estimators(
 
     Parameters
     ----------
-    estimators : sequence of MLPClassifier, MLPRegressor, or pipelines that end with one
+    estimators : sequence of MLPClassifier, MLPRegressor, tabular estimators, or pipelines that end with one
         Fitted in place; of any shapes and parameters.
     X : array-like or sparse matrix, or list of tuples
         Data for all of them, with ``y``. Without ``y``: ``(X, y)`` or ``(X, y, sample_weight)`` for each.
@@ -121,12 +121,16 @@ def fit_cost(estimator: Any, X: Any) -> float:
     """About how long a fit takes, in no particular unit: multiply-adds × rows × epochs."""
     network = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     n_rows = _num_samples(X)
-    if not hasattr(network, "hidden_layer_sizes"):
-        return float(n_rows)
     n_inputs = X.shape[1] if getattr(X, "ndim", 0) == 2 else 1
     try:
-        widths = [n_inputs, *hidden_sizes(network.hidden_layer_sizes), 1]
-        return float(np.dot(widths[:-1], widths[1:])) * n_rows * float(network.max_iter)
+        if hasattr(network, "hidden_layer_sizes"):
+            hidden, epochs = hidden_sizes(network.hidden_layer_sizes), network.max_iter
+        elif hasattr(network, "width"):
+            hidden, epochs = (network.width,) * network.depth, network.max_epochs
+        else:
+            return float(n_rows)
+        widths = [n_inputs, *hidden, 1]
+        return float(np.dot(widths[:-1], widths[1:])) * n_rows * float(epochs)
     except (TypeError, ValueError):
         return 0.0  # its ``fit`` will say what is wrong
 

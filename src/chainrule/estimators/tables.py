@@ -29,6 +29,7 @@ from chainrule.estimators.columns import (
     date_column,
     near_match,
     number_column,
+    refuse_mixture,
     text_column,
     truth_column,
 )
@@ -158,6 +159,8 @@ class TablePreprocessor(TransformerMixin, BaseEstimator):
         if empty:
             raise ValueError(f"no value in any row of {_columns(empty)}: nothing to learn from, leave it out")
 
+        for name in frame.columns:
+            refuse_mixture(frame[name])
         self.notes_: list[str] = []
         self.kinds_: dict[str, Kind] = {name: column_kind(frame[name]) for name in frame.columns}
         self._with_rare: dict[str, set[str | None]] = {}

@@ -23,7 +23,7 @@ from chainrule.train.history import History
 from chainrule.train.loop import Trainer, make_executor
 from chainrule.train.metrics import metric_functions
 from chainrule.train.options import EarlyStopping, EpochEvent, read_options
-from chainrule.train.progress import EpochProgress
+from chainrule.train.progress import EpochProgress, EpochsOfOne
 from chainrule.train.streams import Stream
 
 __all__ = ["Fitting", "fit", "predict"]
@@ -213,7 +213,7 @@ class Fitting:
         self.metrics = metric_functions(self.options.metrics)
         self.random = np.random.default_rng(self.options.seed)
 
-    def run(self, X: Any, y: Any, validation: Any = None) -> History:
+    def run(self, X: Any, y: Any, validation: Any = None, progress: EpochsOfOne | None = None) -> History:
         """Train, and give the module the weights of the epoch to keep."""
         options = self.options
         name = _chosen(options.executor, self.plan)
@@ -235,8 +235,8 @@ class Fitting:
         store(self.plan, self.module, parameters, buffers)  # a tape runs the module itself
         self.module.train()
         try:
-            with EpochProgress(self.epochs, options.verbose) as progress:
-                history.stopped = self._epochs(course, data, progress, checkpoints, behind)
+            with progress or EpochProgress(self.epochs, options.verbose) as shown:
+                history.stopped = self._epochs(course, data, shown, checkpoints, behind)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             checkpoints.close()
@@ -293,7 +293,7 @@ class Fitting:
         self,
         course: Course,
         data: Any,
-        progress: EpochProgress,
+        progress: EpochProgress | EpochsOfOne,
         checkpoints: Checkpoints,
         behind: tuple[int, str, float],
     ) -> str:

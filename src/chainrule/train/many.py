@@ -15,7 +15,7 @@ from chainrule.nn import Module
 from chainrule.train.fitting import Fitting, fit
 from chainrule.train.history import History
 from chainrule.train.options import read_options
-from chainrule.train.progress import NetworkProgress
+from chainrule.train.progress import EpochsOfOne, SharedEpochProgress
 from chainrule.train.side_by_side import run_side_by_side
 
 __all__ = ["Job", "fit_many"]
@@ -80,7 +80,7 @@ def fit_many(
         What follows an exception in a job: begin no further job, let those that run come to their end
         and raise ``JobError``; or go on, and put the exception in the place of the job's history.
     progress : bool
-        Show a bar where the output is a terminal.
+        Show a bar over all epochs where the output is a terminal.
 
     Returns
     -------
@@ -123,11 +123,10 @@ def fit_many(
     jobs = list(jobs)
     _check_modules(jobs)
     features = _SharedFeatures(jobs)
-    tasks = [partial(_train, job, features) for job in jobs]
-    with NetworkProgress(len(jobs), shown=progress) as bar:
-        return run_side_by_side(
-            tasks, n_jobs=n_jobs, costs=[_cost(job) for job in jobs], on_error=on_error, ended=bar.advance
-        )
+    epochs = [_epochs(job) for job in jobs]
+    with SharedEpochProgress(sum(epochs), shown=progress) as bar:
+        tasks = [partial(_train, job, features, bar.part(n)) for job, n in zip(jobs, epochs, strict=True)]
+        return run_side_by_side(tasks, n_jobs=n_jobs, costs=[_cost(job) for job in jobs], on_error=on_error)
 
 
 def _check_modules(jobs: list[Job]) -> None:
@@ -144,6 +143,12 @@ def _check_modules(jobs: list[Job]) -> None:
             raise ValueError(
                 f"two jobs write their checkpoints to {os.fspath(path)!r}: give each a file of its own"
             )
+
+
+def _epochs(job: Job) -> int:
+    """How many there will be at most; of what is no number, which ``fit`` will say, none."""
+    epochs = job.settings.get("epochs", 10)
+    return epochs if isinstance(epochs, int) else 0
 
 
 def _cost(job: Job) -> float:
@@ -182,11 +187,11 @@ class _SharedFeatures:
                 self._converted[id(X)].clear()
 
 
-def _train(job: Job, features: _SharedFeatures) -> History:
+def _train(job: Job, features: _SharedFeatures, progress: EpochsOfOne) -> History:
     settings = {**job.settings, "verbose": 0}
     validation = settings.pop("validation", None)
     try:
         fitting = Fitting(job.module, **settings)
-        return fitting.run(features.take(job.X, fitting.dtype), job.y, validation)
+        return fitting.run(features.take(job.X, fitting.dtype), job.y, validation, progress)
     finally:
         features.give_back(job.X)

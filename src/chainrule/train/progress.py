@@ -3,7 +3,7 @@
 import sys
 from typing import Any, Self
 
-__all__ = ["EpochProgress", "NetworkProgress", "StepProgress"]
+__all__ = ["EpochProgress", "EpochsOfOne", "NetworkProgress", "SharedEpochProgress", "StepProgress"]
 
 
 class _Progress:
@@ -66,6 +66,46 @@ class EpochProgress(_Progress):
             hidden = ("epoch", "penalty", "learning_rate", "seconds")
             shown = {name: value for name, value in record.items() if name not in hidden}
             self._advance("  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in shown.items()))
+
+
+class SharedEpochProgress(_Progress):
+    """One bar over the epochs of several trainings at once.
+
+    Parameters
+    ----------
+    total : int
+        How many epochs there are, of all of them.
+    shown : bool
+    """
+
+    unit = "epoch"
+
+    def part(self, epochs: int) -> "EpochsOfOne":
+        """What one of the trainings, of so many epochs, tells of."""
+        return EpochsOfOne(self, epochs)
+
+    def advance(self, epochs: int = 1) -> None:
+        """So many more are over; called from any thread."""
+        self._advance("", epochs)
+
+
+class EpochsOfOne:
+    """The share of one training in a `SharedEpochProgress`; used as `EpochProgress` is."""
+
+    def __init__(self, whole: SharedEpochProgress, epochs: int) -> None:
+        self._whole, self._left = whole, epochs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def advance(self, record: dict[str, float]) -> None:
+        """An epoch is over."""
+        self._left -= 1
+        self._whole.advance()
+
+    def __exit__(self, *exception: object) -> None:
+        # A training that stops early leaves epochs that nobody will wait for.
+        self._whole.advance(self._left)
 
 
 class NetworkProgress(_Progress):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -30,10 +31,12 @@ from sklearn.utils.validation import (
 from chainrule import nn
 from chainrule.estimators.frames import as_column, as_frame, has_names
 from chainrule.estimators.tables import TablePreprocessor
+from chainrule.estimators.tabular.streams import fit_stream, stream_outputs
 from chainrule.optim import AdamW
 from chainrule.train import Job, fit_many, predict
+from chainrule.train.streams import Stream
 
-__all__ = ["LEAST_HELD_OUT", "BaseTabular"]
+__all__ = ["LEAST_HELD_OUT", "BaseTabular", "recipe_encoder"]
 
 # Fewer held-out rows than this say too little of when to stop.
 LEAST_HELD_OUT = 10
@@ -98,24 +101,34 @@ class BaseTabular(BaseEstimator, ABC):
     def _loss(self) -> nn.LossModule:
         """What is minimized."""
 
-    def _learn_from_held_out(
-        self, inputs: Any, targets: np.ndarray, held_out: list[np.ndarray | None]
-    ) -> None:
-        """Learn from the rows that each network was not trained on; nothing, if not said otherwise."""
+    def learn_from_held_out(self, outputs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Learn from the outputs of networks, and the targets, for rows that each was not trained on."""
 
     def _weights(self, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         return sample_weight
 
+    @abstractmethod
+    def read_stream_targets(self, stream: Stream, reader: Any, sample: np.ndarray) -> Stream:
+        """Learn from the targets of a stream, of which a sample is given.
+
+        Returns the stream with the reader's inputs, and targets as the loss takes them.
+        """
+
     # -- fitting -------------------------------------------------------------------------------------
 
+    def new_encoder(self, *, sparse: bool = True) -> TablePreprocessor:
+        """`recipe_encoder` with the estimator's parameters."""
+        return recipe_encoder(self.max_categories, self.rare, sparse=sparse)
+
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn to predict ``y`` from the rows of a table.
 
         Parameters
         ----------
-        X : pandas or polars DataFrame, pyarrow Table, or array-like of shape (n_rows, n_columns)
-            Numbers, truth values, text, categories and dates, with gaps.
+        X : pandas or polars DataFrame, pyarrow Table, array-like of shape (n_rows, n_columns), or Stream
+            Numbers, truth values, text, categories and dates, with gaps. A stream (``chainrule.stream``) is a
+            table larger than memory, of Parquet or CSV files for one; it has the targets too, and weights.
         y : array-like of shape (n_rows,)
         sample_weight : array-like of shape (n_rows,), optional
 
@@ -128,6 +141,8 @@ class BaseTabular(BaseEstimator, ABC):
         ValueError
             If a column or the target cannot be learned from; the message names it.
         """
+        if isinstance(X, Stream):
+            return fit_stream(self, X, y, sample_weight)
         frame = as_frame(X)
         _check_size(frame)
         if y is None:
@@ -137,7 +152,7 @@ class BaseTabular(BaseEstimator, ABC):
         check_consistent_length(frame, targets)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, frame, ensure_non_negative=True)
-        self.encoder_ = TablePreprocessor(self.max_categories, self.rare, "robust", sparse=True).fit(frame)
+        self.encoder_ = self.new_encoder().fit(frame)
         self.n_features_in_ = frame.shape[1]
         inputs = _single(self.encoder_.transform(frame))
         self._train(inputs, targets, self._weights(targets, sample_weight))
@@ -148,25 +163,37 @@ class BaseTabular(BaseEstimator, ABC):
         random = check_random_state(self.random_state)
         seeds = [int(seed) for seed in random.randint(2**31 - 1, size=self.ensemble)]
         splits = [self._split(targets, seed) for seed in seeds]
-        self.networks_ = [self._network(inputs.shape[1], seed, k) for k, seed in enumerate(seeds)]
+        self.networks_ = [self.network(inputs.shape[1], seed, k) for k, seed in enumerate(seeds)]
         jobs = [
             self._job(network, inputs, targets, weights, rows, seed)
             for network, rows, seed in zip(self.networks_, splits, seeds, strict=True)
         ]
         self.histories_ = fit_many(jobs, n_jobs=self.n_jobs, progress=bool(self.verbose))
+        self.check_finite()
+        self.learn_from_held_out(
+            (predict(network, inputs[rows], n_jobs=self.n_jobs), targets[rows])
+            for network, (_, rows) in zip(self.networks_, splits, strict=True)
+            if rows is not None
+        )
+
+    def check_finite(self) -> None:
+        """ValueError if a training went astray."""
         if any(history.stopped == "not finite" for history in self.histories_):
             raise ValueError(
                 "training came to numbers that are not finite: try a learning_rate below "
                 f"{self.learning_rate}"
             )
-        self._learn_from_held_out(inputs, targets, [rows for _, rows in splits])
+
+    def held_out_share(self, n_rows: int) -> float | None:
+        """The share of the rows that a network measures on; None of a table too small for that."""
+        too_few = round(self.validation_fraction * n_rows) < LEAST_HELD_OUT
+        return None if too_few else float(self.validation_fraction)
 
     def _split(self, targets: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Rows to learn from and rows to measure on; of a small table all rows are learned from."""
-        n = len(targets)
-        everything = np.arange(n)
-        n_held_out = round(self.validation_fraction * n)
-        if n_held_out < LEAST_HELD_OUT:
+        everything = np.arange(len(targets))
+        n_held_out = round(self.validation_fraction * len(targets))
+        if self.held_out_share(len(targets)) is None:
             return everything, None
         stratify = None
         if targets.dtype.kind == "i":  # classes
@@ -177,7 +204,7 @@ class BaseTabular(BaseEstimator, ABC):
         )
         return np.sort(train), np.sort(held_out)
 
-    def _network(self, n_inputs: int, seed: int, number: int) -> nn.Sequential:
+    def network(self, n_inputs: int, seed: int, number: int) -> nn.Sequential:
         """Hidden layers of one width, and a linear output."""
         is_normalised = number % 2 == 0 if self.batch_norm == "alternate" else self.batch_norm
         rng = np.random.default_rng(seed)
@@ -194,24 +221,33 @@ class BaseTabular(BaseEstimator, ABC):
             n = self.width
         return nn.Sequential(*layers, nn.Linear(n, self.n_outputs_, rng=rng))
 
+    def settings(self, n: int, seed: int, measured: bool) -> dict[str, Any]:
+        """How a network is trained on n rows, with others to measure on or without."""
+        return {
+            "loss": self._loss(),
+            "optimizer": AdamW(lr=self.learning_rate, weight_decay=self.weight_decay),
+            "epochs": self.n_epochs(n), "batch_size": self._n_in_batch(n), "schedule": "cosine",
+            "early_stopping": self.patience if measured else False, "seed": seed, "max_time": self.max_time,
+        }  # fmt: skip
+
     def _job(
         self, network: nn.Sequential, inputs: Any, targets: np.ndarray, weights: Any, rows: tuple, seed: int
     ) -> Job:
         learned_from, measured_on = rows
-        n = len(learned_from)
         return Job(
-            network, inputs, targets,
-            loss=self._loss(), optimizer=AdamW(lr=self.learning_rate, weight_decay=self.weight_decay),
-            epochs=self._n_epochs(n), batch_size=self._n_in_batch(n), schedule="cosine",
-            sample_weight=weights, rows=learned_from, validation_rows=measured_on,
-            early_stopping=False if measured_on is None else self.patience,
-            seed=seed, max_time=self.max_time,
+            network, inputs, targets, sample_weight=weights, rows=learned_from, validation_rows=measured_on,
+            **self.settings(len(learned_from), seed, measured_on is not None),
         )  # fmt: skip
 
-    def _n_epochs(self, n: int) -> int:
-        """60 epochs of a table of 3,000 rows or more; of a smaller one more, for it has fewer steps."""
+    def n_epochs(self, n: int) -> int:
+        """60 epochs of a table of 3,000 rows or more; of a smaller one more, for it has fewer steps.
+
+        Of a million rows or more fewer, so that 60 million are visited, but at least five epochs.
+        """
         if self.max_epochs != "auto":
             return int(self.max_epochs)
+        if n > 1_000_000:
+            return max(5, round(60 * 1_000_000 / n))
         return min(300, round(60 * max(1.0, math.sqrt(3000 / n))))
 
     def _n_in_batch(self, n: int) -> int:
@@ -233,6 +269,9 @@ class BaseTabular(BaseEstimator, ABC):
 
     def _outputs(self, X: Any) -> list[np.ndarray]:
         """Raw outputs (n_rows, n_outputs) of each network."""
+        if isinstance(X, Stream):
+            check_is_fitted(self, "networks_")
+            return stream_outputs(self, X)
         inputs = self._inputs(X)
         return [predict(network, inputs, n_jobs=self.n_jobs) for network in self.networks_]
 
@@ -286,6 +325,13 @@ class BaseTabular(BaseEstimator, ABC):
         tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
+
+
+def recipe_encoder(
+    max_categories: int = 1000, rare: float = 0.01, *, sparse: bool = True
+) -> TablePreprocessor:
+    """The way from a table to the networks' input, not fitted; where sparse, wide arrays may be so."""
+    return TablePreprocessor(max_categories, rare, "robust", sparse=sparse)
 
 
 def _single(inputs: Any) -> Any:

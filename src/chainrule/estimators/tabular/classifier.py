@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from chainrule import nn
 from chainrule.estimators.tabular.base import LEAST_HELD_OUT, BaseTabular
 from chainrule.estimators.tabular.targets import fitted_temperature
 from chainrule.functions.losses import softmax
-from chainrule.train import predict
+from chainrule.train.streams import Stream
 
 __all__ = ["TabularClassifier"]
 
@@ -146,17 +147,27 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if y.dtype.kind == "f":
             check_classification_targets(y)  # refuses numbers that are no classes
         self.classes_, targets = np.unique(y, return_inverse=True)
+        self._check_classes(len(targets))
+        return targets.astype(np.int64)
+
+    def read_stream_targets(self, stream: Stream, reader: Any, sample: np.ndarray) -> Stream:
+        """The classes are those of all rows."""
+        rows = stream.prepared(reader, labels=True)
+        self.classes_ = np.array(rows.classes)
+        self._check_classes(rows.n_rows)
+        return rows
+
+    def _check_classes(self, n_rows: int) -> None:
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has one class only, {self.classes_.tolist()[0]!r}: a classifier needs two classes or more"
             )
-        if len(targets) >= LEAST_HELD_OUT and len(self.classes_) > 0.5 * len(targets):
+        if n_rows >= LEAST_HELD_OUT and len(self.classes_) > 0.5 * n_rows:
             raise ValueError(
-                f"y has {len(self.classes_)} different values in {len(targets)} rows: it names the rows "
+                f"y has {len(self.classes_)} different values in {n_rows} rows: it names the rows "
                 "rather than classes"
             )
         self.n_outputs_ = len(self.classes_)
-        return targets.astype(np.int64)
 
     def _weights(self, y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
@@ -169,16 +180,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _loss(self) -> nn.LossModule:
         return nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
 
-    def _learn_from_held_out(
-        self, inputs: Any, targets: np.ndarray, held_out: list[np.ndarray | None]
-    ) -> None:
+    def learn_from_held_out(self, outputs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """The temperature."""
-        outputs = [
-            (predict(network, inputs[rows], n_jobs=self.n_jobs), targets[rows])
-            for network, rows in zip(self.networks_, held_out, strict=True)
-            if rows is not None
-        ]
-        self.temperature_ = fitted_temperature(outputs)
+        self.temperature_ = fitted_temperature(list(outputs))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class, (n_rows, n_classes), in the order of ``classes_``."""

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 from chainrule import nn
 from chainrule.estimators.tabular.base import BaseTabular
 from chainrule.estimators.tabular.targets import learned_target, restored, transformed
+from chainrule.train.streams import Stream
 
 __all__ = ["TabularRegressor"]
 
@@ -129,6 +130,16 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def read_stream_targets(self, stream: Stream, reader: Any, sample: np.ndarray) -> Stream:
+        """The transform is that of the sample."""
+        stream = stream.prepared(reader, labels=False)
+        stream.survey.check(stream.target)  # finite numbers, and more than one
+        self._read_targets(sample)
+        known = self.target_
+        return stream.prepared(
+            reader, targets=lambda y: transformed(y.astype(np.float64), known).astype(np.float32)[:, None]
+        )
 
     def _read_targets(self, y: Any) -> np.ndarray:
         y = column_or_1d(y, warn=True)

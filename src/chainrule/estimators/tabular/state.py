@@ -95,7 +95,7 @@ def from_tabular_state(kind: type, state: dict[str, Any], arrays: dict[str, np.n
     estimator.networks_ = []
     left = dict(arrays)
     for number in range(estimator.ensemble):
-        network = estimator._network(n_inputs, 0, number)
+        network = estimator.network(n_inputs, 0, number)
         own = {name: left.pop(f"{number}.{name}") for name in network.state_dict()}
         network.load_state_dict(own)
         estimator.networks_.append(network.eval())

@@ -1,7 +1,7 @@
 """``fit`` and ``predict`` on streams: the same training, on examples that come and go."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from chainrule.plan import Plan
 from chainrule.train.fitting import Fitting
 from chainrule.train.history import History
 from chainrule.train.loop import Trainer, merged
+from chainrule.train.progress import EpochsOfOne
 from chainrule.train.streams.feed import Feed
 from chainrule.train.streams.measuring import StreamMetrics
 from chainrule.train.streams.shuffling import BUFFER_BYTES
@@ -97,7 +98,11 @@ class StreamData:
 class StreamFitting(Fitting):
     """One call of ``fit`` with a stream in place of X and y."""
 
-    def run(self, X: Stream, y: Any = None, validation: Any = None) -> History:
+    _kept: list[tuple[np.ndarray, Any, Any]] | None = None
+
+    def run(
+        self, X: Stream, y: Any = None, validation: Any = None, progress: EpochsOfOne | None = None
+    ) -> History:
         """Train, and give the module the weights of the epoch to keep."""
         if y is not None:
             raise ValueError("y must not be given with a stream, which has its own targets")
@@ -111,7 +116,7 @@ class StreamFitting(Fitting):
         training = X
         if isinstance(validation, int | float):
             training, validation = X.split(validation, self.options.seed)
-        return super().run(training, None, validation)
+        return super().run(training, None, validation, progress)
 
     @property
     def _whole_plan(self) -> Plan:
@@ -203,7 +208,7 @@ class StreamFitting(Fitting):
         rows = data.stream if data.held_out is None else data.held_out
         metrics = StreamMetrics(self.metrics)
         total = weight = 0.0
-        for X, y, weights in rows.chunks(None, self.dtype):
+        for X, y, weights in self._measured_on(rows):
             examples = self._weighted(X, y, weights, None)
             z = executor.predict(examples.X)
             metrics.add(self._plain_targets(y), self.record.link(z))
@@ -213,6 +218,15 @@ class StreamFitting(Fitting):
                 weight += share
         row = {} if data.held_out is None else {"validation_loss": total / weight}
         return row | metrics.values()
+
+    def _measured_on(self, rows: Stream) -> Iterable[tuple[np.ndarray, Any, Any]]:
+        """What is measured on after each epoch; read once if it takes no more than a shuffle buffer."""
+        if self._kept is None:
+            pieces = rows.chunks(None, self.dtype)
+            if rows.n_rows * self.dtype.itemsize * self._whole_plan.n_inputs > BUFFER_BYTES:
+                return pieces
+            self._kept = list(pieces)
+        return self._kept
 
     def _measure_in_memory(self, executor: Any, examples: Examples, targets: np.ndarray) -> dict[str, float]:
         row = {"validation_loss": executor.loss(examples)}

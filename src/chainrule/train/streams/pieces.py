@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["PIECE_BYTES", "Piece", "Source", "row_hash", "rows_a_piece"]
+__all__ = ["PIECE_BYTES", "Part", "Piece", "Source", "row_hash", "rows_a_piece"]
 
 # Roughly what a piece takes in memory.
 PIECE_BYTES = 1 << 19
@@ -98,6 +98,20 @@ def row_hash(numbers: np.ndarray, seed: int) -> np.ndarray:
     with np.errstate(over="ignore"):
         z = _mixed((numbers.astype(np.uint64) + np.uint64(1)) * step + _mixed(np.array([seed], np.uint64)))
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows whose hash lies on one side of a share: what a split gives."""
+
+    share: float
+    seed: int
+    held_out: bool
+
+    def of(self, piece: Piece) -> Piece:
+        """Those of a piece that belong to the part."""
+        below = row_hash(piece.numbers, self.seed) < self.share
+        return piece.taken(below if self.held_out else ~below)
 
 
 def _mixed(z: np.ndarray) -> np.ndarray:

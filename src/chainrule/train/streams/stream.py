@@ -2,31 +2,26 @@
 
 import copy
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from chainrule.train.streams.arrays import ArraySource, ChunkSource
-from chainrule.train.streams.pieces import Piece, Source, row_hash
-from chainrule.train.streams.survey import Moments, Survey, as_labels, refuse_infinite, sample_of
+from chainrule.train.streams.pieces import Part, Piece, Source
+from chainrule.train.streams.survey import (
+    SAMPLE_ROWS,
+    Moments,
+    Survey,
+    as_labels,
+    joined,
+    refuse_infinite,
+    sample_of,
+)
 from chainrule.train.streams.tables import open_table
 
 __all__ = ["Stream", "stream"]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The rows whose hash lies on one side of a share."""
-
-    share: float
-    seed: int
-    held_out: bool
-
-    def of(self, piece: Piece) -> Piece:
-        below = row_hash(piece.numbers, self.seed) < self.share
-        return piece.taken(below if self.held_out else ~below)
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,8 @@ class Stream:
         self.buffer_rows = None if buffer_rows is None else int(buffer_rows)
         self._seed = seed
         self._standardized = False
-        self._part: _Part | None = None
+        self._target_map: Callable[[np.ndarray], np.ndarray] | None = None
+        self._parts: tuple[Part, ...] = ()
         self._teacher: Stream | None = None
         self._known_survey: Survey | None = None
         self._learned = _Learned()
@@ -127,6 +123,28 @@ class Stream:
         """
         return self._altered(_standardized=True, _learned=_Learned())
 
+    def prepared(
+        self,
+        preprocessor: Any,
+        *,
+        labels: bool | None = None,
+        targets: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> "Stream":
+        """The same rows through a preprocessor.
+
+        Parameters
+        ----------
+        preprocessor : object with ``fit`` and ``transform``
+        labels : bool, optional
+            Whether the target names classes; by default as it was.
+        targets : callable, optional
+            Makes of numbers to predict what the network is to give for them.
+        """
+        labels = self._labels if labels is None else labels
+        return self._altered(
+            _preprocessor=preprocessor, _labels=labels, _target_map=targets, _learned=_Learned()
+        )
+
     def split(self, share: float, seed: int = 0) -> tuple["Stream", "Stream"]:
         """The rows to train on and about ``share`` of the rows to hold out.
 
@@ -136,14 +154,15 @@ class Stream:
         Raises
         ------
         ValueError
-            If the share does not lie between 0 and 1, or the stream is itself a part.
+            If the share does not lie between 0 and 1.
         """
         if isinstance(share, bool) or not 0 < share < 1:
             raise ValueError(f"validation must be a share of the rows between 0 and 1; got {share!r}")
-        if self._part is not None:
-            raise ValueError("the stream is one side of a split already; it cannot be split again")
-        training = self._altered(_part=_Part(share, seed, held_out=False))
-        return training, self._altered(_part=_Part(share, seed, held_out=True), _teacher=training)
+        # A part is cut by other random numbers than the whole was, were it with the same seed.
+        seed += len(self._parts) << 32
+        training = self._altered(_parts=(*self._parts, Part(share, seed, held_out=False)))
+        held_out = (*self._parts, Part(share, seed, held_out=True))
+        return training, self._altered(_parts=held_out, _teacher=training)
 
     def like(self, other: "Stream") -> "Stream":
         """These rows, preprocessed, standardised and labelled as those of another stream are."""
@@ -179,6 +198,11 @@ class Stream:
     def names(self) -> list[str]:
         """The columns of what a network is given."""
         return self._encoding.names
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of X as it is stored."""
+        return list(self._source.names)
 
     @property
     def target(self) -> str:
@@ -217,7 +241,7 @@ class Stream:
             return _Encoding(None, None, None, self._source.names)
         if not _is_fitted(given):
             given = copy.deepcopy(given)
-            given.fit(sample_of(self._some_pieces(), self._seed))
+            given.fit(sample_of(self._some_pieces(), self._seed)[0])
         first = next(self._some_pieces())
         width = np.shape(_transformed(given, first))[1]
         known = getattr(given, "feature_names_out", None)
@@ -231,14 +255,19 @@ class Stream:
 
     # -- rows ------------------------------------------------------------------------------------------
 
-    def _pieces(self, random: np.random.Generator | None, *, features: bool = True) -> Iterator[Piece]:
-        for piece in self._source.pieces(random, features=features, frames=self._uses_frames):
-            yield piece if self._part is None else self._part.of(piece)
+    def _pieces(
+        self, random: np.random.Generator | None, *, features: bool = True, frames: bool = False
+    ) -> Iterator[Piece]:
+        frames = frames or self._uses_frames
+        for piece in self._source.pieces(random, features=features, frames=frames):
+            for part in self._parts:
+                piece = part.of(piece)
+            yield piece
 
-    def _some_pieces(self) -> Iterator[Piece]:
+    def _some_pieces(self, *, frames: bool = False) -> Iterator[Piece]:
         """The pieces that have rows; ValueError if none has."""
         empty = True
-        for piece in self._pieces(None):
+        for piece in self._pieces(None, frames=frames):
             if len(piece):
                 empty = False
                 yield piece
@@ -264,6 +293,8 @@ class Stream:
         """Class indices, or numbers."""
         if y is None:
             return None
+        if self._target_map is not None:
+            return self._target_map(y)
         if not self.classes:
             whole = y.ndim == 1 and y.dtype.kind == "f" and bool((y == np.floor(y)).all())
             return y.astype(np.int64) if whole else y  # class indices are often stored as floats
@@ -294,6 +325,26 @@ class Stream:
                     self._targets(piece.y, piece.place),
                     piece.weights,
                 )
+
+    def sample(self, n_rows: int = SAMPLE_ROWS) -> tuple[Any, Any]:
+        """At most so many rows in memory, X and y as they are stored, drawn without bias; the same each time.
+
+        X is a data frame where the data are a table.
+        """
+        return sample_of(self._some_pieces(frames=True), self._seed, n_rows)
+
+    def stored(self, n_rows: int = 1) -> Iterator[Any]:
+        """X as it is stored, in the order of the data: pieces joined until they have ``n_rows`` rows."""
+        waiting: list[Any] = []
+        n_waiting = 0
+        for piece in self._some_pieces(frames=True):
+            waiting.append(piece.X)
+            n_waiting += len(piece)
+            if n_waiting >= n_rows:
+                yield joined(waiting)
+                waiting, n_waiting = [], 0
+        if waiting:
+            yield joined(waiting)
 
     def check_width(self, n_inputs: int) -> None:
         """ValueError if a network that takes ``n_inputs`` numbers cannot take these rows."""

@@ -9,7 +9,16 @@ import numpy as np
 
 from chainrule.train.streams.pieces import Piece, row_hash
 
-__all__ = ["MOST_CLASSES", "Moments", "Survey", "as_labels", "sample_of"]
+__all__ = [
+    "MOST_CLASSES",
+    "SAMPLE_ROWS",
+    "Moments",
+    "Survey",
+    "as_labels",
+    "joined",
+    "refuse_infinite",
+    "sample_of",
+]
 
 # A target with more different texts is taken for an identifier.
 MOST_CLASSES = 10_000
@@ -180,8 +189,8 @@ class Moments:
         return self._squares / self.count
 
 
-def sample_of(pieces: Iterable[Piece], seed: int, n_rows: int = SAMPLE_ROWS) -> Any:
-    """The features of at most ``n_rows`` rows drawn without bias, in their order, as one frame or array.
+def sample_of(pieces: Iterable[Piece], seed: int, n_rows: int = SAMPLE_ROWS) -> tuple[Any, Any]:
+    """At most ``n_rows`` rows drawn without bias, in their order: X as one frame or array, and y.
 
     Each row has a random number that depends on its own number only, and those with the smallest are kept:
     what a reservoir does, independent of how the rows are cut into pieces.
@@ -200,7 +209,8 @@ def sample_of(pieces: Iterable[Piece], seed: int, n_rows: int = SAMPLE_ROWS) -> 
             kept, keys = _smallest(kept, keys, n_rows)
             bound = keys.max()
     kept, _keys = _smallest(kept, keys, n_rows)
-    return _joined([piece.X for piece in kept])
+    targets = [piece.y for piece in kept if piece.y is not None]
+    return joined([piece.X for piece in kept]), np.concatenate(targets) if targets else None
 
 
 def _smallest(pieces: list[Piece], keys: np.ndarray, n_rows: int) -> tuple[list[Piece], np.ndarray]:
@@ -216,7 +226,8 @@ def _with_keys(pieces: list[Piece], keys: np.ndarray) -> Iterator[tuple[Piece, n
         yield piece, keys[edges[place] : edges[place + 1]]
 
 
-def _joined(parts: list[Any]) -> Any:
+def joined(parts: list[Any]) -> Any:
+    """Features of several pieces as one frame or array."""
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     import pandas as pd
