@@ -16,14 +16,18 @@ Examples
 True
 """
 
+from chainrule.health.curvature import Curvature, SpectralDensity, curvature
 from chainrule.health.differentiable import Differentiable, parameter_vector
 from chainrule.health.jacobians import DeltaFlow, JacobianSpectrum, Spectrum, jacobian_spectrum
 
 __all__ = [
+    "Curvature",
     "DeltaFlow",
     "Differentiable",
     "JacobianSpectrum",
+    "SpectralDensity",
     "Spectrum",
+    "curvature",
     "jacobian_spectrum",
     "parameter_vector",
 ]
