@@ -19,15 +19,31 @@ True
 from chainrule.health.curvature import Curvature, SpectralDensity, curvature
 from chainrule.health.differentiable import Differentiable, parameter_vector
 from chainrule.health.jacobians import DeltaFlow, JacobianSpectrum, Spectrum, jacobian_spectrum
+from chainrule.health.landscape import (
+    LossPlane,
+    LossSlice,
+    PathPlane,
+    filter_normalized_direction,
+    loss_plane,
+    loss_slice,
+    path_plane,
+)
 
 __all__ = [
     "Curvature",
     "DeltaFlow",
     "Differentiable",
     "JacobianSpectrum",
+    "LossPlane",
+    "LossSlice",
+    "PathPlane",
     "SpectralDensity",
     "Spectrum",
     "curvature",
+    "filter_normalized_direction",
     "jacobian_spectrum",
+    "loss_plane",
+    "loss_slice",
     "parameter_vector",
+    "path_plane",
 ]
