@@ -16,16 +16,29 @@ import numpy as np
 
 from chainrule import nn
 from chainrule.functions.losses import get_loss
+from chainrule.health.telemetry import Snapshot, recorded
 from chainrule.nn.module import Module
 from chainrule.optim import Adam, Optimizer
 from chainrule.plan import loss_term
 from chainrule.tape import Tensor, no_grad
 from chainrule.train import fit, predict
 
-__all__ = ["Measured", "Run", "Training", "baseline_loss", "measure", "redrawn", "run", "score_of"]
+__all__ = [
+    "Measured",
+    "Run",
+    "Training",
+    "baseline_loss",
+    "measure",
+    "redrawn",
+    "run",
+    "score_of",
+    "snapshot",
+]
 
 # Rows that losses and scores are measured on, at most.
 MOST_MEASURED = 2000
+# A class with a smaller share of its even share is rare, and scores are then means over the classes.
+IMBALANCED_BELOW = 0.2
 # A step of the user's own: (module, optimizer, x, y) -> loss, of tensors x and arrays y.
 Step = Callable[[Module, Optimizer, Tensor, np.ndarray], Any]
 
@@ -71,6 +84,23 @@ class Training:
     def classify(self) -> bool:
         """Whether the targets are class indices."""
         return self.y.ndim == 1 and self.y.dtype.kind in "iu"
+
+    @property
+    def is_imbalanced(self) -> bool:
+        """Whether a class has less than a fifth of its even share, so that accuracy would not notice it."""
+        if not self.classify:
+            return False
+        counts = np.bincount(self.y)
+        counts = counts[counts > 0]
+        return bool(counts.min() * len(counts) < IMBALANCED_BELOW * counts.sum())
+
+    @property
+    def constant_score(self) -> float:
+        """The score of the best constant: the share of the largest class, or R² = 0."""
+        if not self.classify:
+            return 0.0
+        counts = np.bincount(self.y)
+        return 1 / int((counts > 0).sum()) if self.is_imbalanced else float(counts.max() / counts.sum())
 
     @property
     def learning_rate(self) -> float:
@@ -159,10 +189,17 @@ def run(
         training = _shortened(training, n_steps, seed)
     module = training.module.copy()
     before = measure(training, module)
-    losses = (_by_hand if training.is_by_hand else _by_fit)(training, module, seed)
+    losses = _losses(training, module, seed)
     module.eval()
     validation = None if training.validation is None else measure(training, module, training.validation)
     return Run(module, before, measure(training, module), validation, losses, training.n_steps)
+
+
+def _losses(training: Training, module: Module, seed: int) -> list[float]:
+    """Train the module; the mean loss of each epoch, none where nothing is to be trained."""
+    if not any(one.requires_grad for one in module.parameters()):
+        return []
+    return (_by_hand if training.is_by_hand else _by_fit)(training, module, seed)
 
 
 def _shortened(training: Training, n_steps: int, seed: int) -> Training:
@@ -174,9 +211,12 @@ def _shortened(training: Training, n_steps: int, seed: int) -> Training:
 
 
 def _by_fit(training: Training, module: Module, seed: int) -> list[float]:
+    # The validation rows are there to judge by: what a training stops on is held out from its own.
+    held_out = 0.15 if training.options.get("early_stopping") else None
     history = fit(
         module, training.X, training.y, loss=training.loss, optimizer=training.optimizer,
-        epochs=training.epochs, batch_size=training.batch_size, seed=seed, verbose=0, **training.options,
+        epochs=training.epochs, batch_size=training.batch_size, seed=seed, validation=held_out, verbose=0,
+        **training.options,
     )  # fmt: skip
     losses: list[float] = history["loss"]
     return losses
@@ -256,9 +296,11 @@ def loss_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:
 def measure(
     training: Training, module: Module, data: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Measured:
-    """Loss and score of a module, on the first rows of those to learn from or on others."""
+    """Loss and score of a module, on the first rows of those to learn from or on others; NaN if X has any."""
     X, y = (training.X, training.y) if data is None else data
     X, y = X[:MOST_MEASURED], y[:MOST_MEASURED]
+    if not np.isfinite(X).all():
+        return Measured(float("nan"), float("nan"))
     outputs = outputs_of(module, X)
     return Measured(loss_of(training, outputs, y), score_of(training, outputs, y))
 
@@ -268,10 +310,12 @@ def score_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:
     if not np.isfinite(outputs).all():
         return float("nan")
     if training.classify:
-        if outputs.shape[1] > 1:
-            return float((outputs.argmax(axis=1) == y).mean())
         middle = 0.5 if ((outputs >= 0) & (outputs <= 1)).all() else 0.0
-        return float(((outputs[:, 0] > middle) == y).mean())
+        predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > middle
+        right = predicted == y
+        if training.is_imbalanced:
+            return float(np.mean([right[y == label].mean() for label in np.unique(y)]))
+        return float(right.mean())
     predicted = _linked(training, outputs)
     y = y.reshape(predicted.shape)
     spread = float(((y - y.mean(axis=0)) ** 2).sum())
@@ -287,7 +331,7 @@ def _linked(training: Training, outputs: np.ndarray) -> np.ndarray:
 def baseline_loss(training: Training) -> float:
     """The loss of the best constant: what a network has when it has learned nothing from X."""
     y = training.y[:MOST_MEASURED]
-    n_outputs = outputs_of(training.module, training.X[:1]).shape[1]
+    n_outputs = outputs_of(training.module, np.zeros_like(training.X[:2])).shape[1]
     return loss_of(training, np.tile(constant_outputs(training, y, n_outputs), (len(y), 1)), y)
 
 
@@ -310,6 +354,18 @@ def constant_outputs(training: Training, y: np.ndarray, n_outputs: int) -> np.nd
 # ------------------------------------------------------------------------------------------------ restarts
 
 
+def held_out(training: Training, seed: int = 0) -> Training:
+    """The training with validation rows: its own, or a fifth of the rows to learn from."""
+    if training.validation is not None:
+        return training
+    order = np.random.default_rng([seed, 6]).permutation(len(training.X))
+    cut = max(1, len(order) // 5)
+    validation, kept = order[:cut], np.sort(order[cut:])
+    return training.altered(
+        X=training.X[kept], y=training.y[kept], validation=(training.X[validation], training.y[validation])
+    )
+
+
 def redrawn(module: Module, seed: int) -> Module:
     """A copy with the weights of each layer in another order: another draw from the same distribution.
 
@@ -322,3 +378,35 @@ def redrawn(module: Module, seed: int) -> Module:
             parameter.data[...] = random.permutation(parameter.data.ravel()).reshape(parameter.shape)
             parameter.bump_version()
     return made
+
+
+# ------------------------------------------------------------------------------------- what it looks like
+
+
+def snapshot(training: Training, module: Module | None = None, step: int = 0, n_rows: int = 512) -> Snapshot:
+    """The network from inside, on rows drawn from those to learn from: forward and back once, no step.
+
+    Dropout does nothing and batch normalisation takes the rows' own statistics, as in training.
+    """
+    module = (training.module if module is None else module).copy()
+    rows = np.random.default_rng(0).permutation(len(training.X))[:n_rows]
+    module.train()
+    for one in module.modules():
+        if isinstance(one, nn.Dropout):
+            one.eval()
+    with np.errstate(all="ignore"), recorded(module) as recording:
+        value = loss_function(training)(module(Tensor(training.X[rows])), training.y[rows])
+        loss = as_number(value)
+        if getattr(value, "requires_grad", False):
+            value.backward()
+        layers = tuple(recording.layers())
+    named = list(module.named_parameters())
+    return Snapshot(
+        step=step,
+        loss=loss,
+        layers=layers,
+        frozen=tuple(name for name, one in named if not one.requires_grad),
+        disconnected=tuple(name for name, one in named if one.requires_grad and one.grad is None),
+        non_finite=recording.first_non_finite() or ("" if np.isfinite(loss) else "the loss"),
+        n_rows=len(rows),
+    )

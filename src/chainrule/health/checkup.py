@@ -1,0 +1,180 @@
+"""``checkup``: why a network is not learning, what to do, and the proof that it helps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.health.describe import described
+from chainrule.health.diagnosis import Finding, diagnose, is_failing
+from chainrule.health.evidence import Clock, Evidence, gather
+from chainrule.health.prescriptions import PRESCRIPTIONS
+from chainrule.health.proof import Proof, held_out, prove, scores
+from chainrule.health.trainings import Training
+
+__all__ = ["Checkup", "checkup", "examine"]
+
+# How much of the budget goes into measuring; the rest is for trying remedies.
+MEASURING = 0.5
+
+
+def checkup(
+    model: Any,
+    data: tuple[Any, Any],
+    loss: Any = None,
+    optimizer: Any = None,
+    validation: Any = None,
+    budget: str | float = "5s",
+    **settings: Any,
+) -> Checkup:
+    """Say why a network is not learning, or that it does.
+
+    The model is examined as it is given, at the start of its training: its data, its first step, three gates (can it
+    memorise 32 examples, does any learning rate help, does it look at its inputs), and the training itself as
+    far as the budget reaches. A finding is critical only where the network fails to learn and, where there was
+    time, a remedy was seen to help. The model is never changed.
+
+    Parameters
+    ----------
+    model : chainrule.nn.Module, MLPClassifier, MLPRegressor, or torch.nn.Module
+        A module that this library can run; of an estimator, fitted or not, its network before training.
+    data : (X, y)
+        Rows to learn from: X (n, d), y class indices or labels (n,), or numbers.
+    loss : str, loss module or callable, optional
+        By default cross-entropy for classes and the squared error for numbers.
+    optimizer : Optimizer, torch optimizer or float, optional
+        A number is Adam's learning rate.
+    validation : (X, y), optional
+        Rows to judge by; otherwise a fifth is held out.
+    budget : str or float
+        Such as "5s" or "1m"; a number is seconds.
+    **settings
+        ``batch_size``, ``epochs``, ``step`` (the user's own training step) and what ``chainrule.fit`` takes: ``l2``,
+        ``class_weight``, ...
+
+    Returns
+    -------
+    Checkup
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model, the data or a setting cannot be used; the message names it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from chainrule import nn, optim
+    >>> X, y = load_digits(return_X_y=True)
+    >>> net = nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1))
+    >>> checkup(net, (X / 16, y), optimizer=optim.Adam(lr=1e-2), budget="20s").ok
+    True
+    >>> for layer in (net[0], net[2]):
+    ...     layer.weight = np.zeros(layer.weight.shape)
+    >>> report = checkup(net, (X / 16, y), optimizer=optim.Adam(lr=1e-2), budget="20s")
+    >>> report.ok, report.findings[0].code
+    (False, 'symmetry')
+    """
+    training = described(model, data, loss=loss, optimizer=optimizer, validation=validation, **settings)
+    return examine(training, seconds_of(budget))
+
+
+def examine(training: Training, budget: float = 5.0, seed: int = 0) -> Checkup:
+    """`checkup` of a training that is described already."""
+    clock = Clock(budget)
+    evidence = gather(training, MEASURING * budget, seed)
+    return Checkup(evidence, diagnose(evidence, clock, (seed,)))
+
+
+def seconds_of(budget: str | float) -> float:
+    """A time such as "5s", "2m" or a number of seconds."""
+    if isinstance(budget, int | float) and not isinstance(budget, bool) and budget > 0:
+        return float(budget)
+    read = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*", str(budget))
+    seconds = float(read[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[read[2] or "s"] if read else 0.0
+    if not seconds > 0:
+        raise ValueError(f"budget must be a time such as '5s' or '1m'; got {budget!r}")
+    return seconds
+
+
+class Checkup:
+    """What a checkup found.
+
+    Attributes
+    ----------
+    evidence : Evidence
+        Everything that was measured.
+    findings : list of Finding
+        The most probable cause first; what follows from a cause is under it.
+    """
+
+    def __init__(self, evidence: Evidence, findings: list[Finding]) -> None:
+        self.evidence, self.findings = evidence, findings
+
+    @property
+    def ok(self) -> bool:
+        """Whether the network learns: nothing critical was found."""
+        return not self.fails and not any(one.critical for one in self.findings)
+
+    @property
+    def fails(self) -> bool:
+        """Whether a gate, or the training itself, failed."""
+        return is_failing(self.evidence)
+
+    def prescribe(
+        self, verify: bool = True, seeds: Sequence[int] = (0, 1, 2), budget: str | float = "60s"
+    ) -> list[Proof]:
+        """Remedies, each run from the same starts as the training without it; the best first.
+
+        Parameters
+        ----------
+        verify : bool
+            Run them; otherwise those of the findings are given as they are, with no numbers.
+        seeds : sequence of int
+            Starts: 0 is the model's own, others are other draws from its weights.
+        budget : str or float
+            After so long no other is begun.
+
+        Returns
+        -------
+        list of Proof
+            Where ``verify``, those that helped; empty if nothing did.
+        """
+        training, clock = held_out(self.evidence.training), Clock(seconds_of(budget))
+        codes = self._codes() if self.findings else list(PRESCRIPTIONS)
+        if not verify:
+            seeds = ()
+        before = (
+            scores(training, seeds)
+            if verify and not self.evidence.inputs.non_finite
+            else (-1.0,) * len(seeds)
+        )
+        proofs = []
+        for code in codes:
+            remedy = PRESCRIPTIONS[code].make(training, self.evidence)
+            if remedy is None or clock.left <= 0:
+                continue
+            with np.errstate(all="ignore"):
+                proofs.append(prove(before, (code, PRESCRIPTIONS[code].title, remedy), seeds))
+        if not verify:
+            return proofs
+        return sorted((proof for proof in proofs if proof.helped), key=lambda proof: -proof.gain)
+
+    def _codes(self) -> list[str]:
+        """The remedies of the findings, in their order, and of what follows from them."""
+        from chainrule.health.rules import RULES
+
+        found: list[str] = []
+        for finding in self.findings:
+            for one in (finding, *finding.consequences):
+                found += [code for code in RULES[one.code].prescriptions if code not in found]
+        return found
+
+    def apply(self, proof: Proof) -> Training:
+        """The training with a remedy, a new one: its ``module`` and what else was changed."""
+        if not isinstance(proof, Proof):
+            raise TypeError(f"apply takes one of what prescribe() gave; got {type(proof).__name__}")
+        return proof.training.altered(module=proof.training.module.copy())

@@ -1,0 +1,133 @@
+"""From what a user gives to a `Training`: modules of two libraries, estimators, data of any kind."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from chainrule import nn, optim
+from chainrule.health.trainings import Training
+from chainrule.nn import Module
+from chainrule.optim import Adam, Optimizer
+
+__all__ = ["described"]
+
+OWN_SETTINGS = ("batch_size", "epochs", "step")
+
+
+def described(
+    model: Any, data: Any, *, loss: Any = None, optimizer: Any = None, validation: Any = None, **settings: Any
+) -> Training:
+    """What is trained, on what, and how; see ``checkup`` for the parameters."""
+    X, y, classes = _read_data("data", data)
+    module = _module_of(model)
+    training = Training(
+        module=module,
+        X=X,
+        y=y,
+        loss=_loss_of(loss, y, module),
+        optimizer=_optimizer_of(optimizer),
+        validation=None if validation is None else _read_data("validation", validation, classes)[:2],
+        **{name: settings.pop(name) for name in OWN_SETTINGS if name in settings},
+        options=settings,
+    )
+    return training
+
+
+def _read_data(name: str, data: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"{name} must be (X, y); got {type(data).__name__}")
+    X = np.ascontiguousarray(_plain(data[0]), dtype=np.float32)
+    y = _plain(data[1])
+    if X.ndim != 2 or len(X) != len(y) or len(X) < 2:
+        raise ValueError(
+            f"{name} must be X (n, d) and y (n, ...) of two rows or more; got {X.shape}, {y.shape}"
+        )
+    if y.dtype.kind in "iu" and y.ndim == 1:
+        return X, y.astype(np.int64), classes
+    if y.dtype.kind in "OUSb" and y.ndim == 1:
+        classes = np.unique(y) if classes is None else classes
+        return X, np.searchsorted(classes, y).astype(np.int64), classes
+    return X, y.astype(np.float32).reshape(len(y), -1), classes
+
+
+def _plain(values: Any) -> np.ndarray:
+    """An array of anything array-like; tensors of either library too."""
+    if hasattr(values, "detach"):
+        values = values.detach()
+        values = values.cpu().numpy() if hasattr(values, "cpu") else values
+    return np.asarray(getattr(values, "values", values) if hasattr(values, "iloc") else values)
+
+
+def _module_of(model: Any) -> Module:
+    if isinstance(model, Module):
+        return model.copy()
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        from chainrule.exports import from_torch
+
+        return from_torch(model)
+    if hasattr(model, "to_module"):
+        module: Module = model.to_module()
+        return module
+    raise TypeError(
+        "model must be a chainrule.nn.Module, a torch.nn.Module, or a fitted MLPClassifier or MLPRegressor; got "
+        f"{type(model).__name__}"
+    )
+
+
+def _loss_of(loss: Any, y: np.ndarray, module: Module) -> Any:
+    if loss is None:
+        if y.ndim > 1:
+            return nn.MSELoss()
+        return nn.CrossEntropyLoss()
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(loss, torch.nn.Module):
+        return _from_torch_loss(loss)
+    if isinstance(loss, str | nn.LossModule) or callable(loss):
+        return loss
+    raise TypeError(
+        f"loss must be a name, a loss module or a function (outputs, y); got {type(loss).__name__}"
+    )
+
+
+def _from_torch_loss(loss: Any) -> nn.LossModule:
+    name = type(loss).__name__
+    made: dict[str, Callable[[], nn.LossModule]] = {
+        "CrossEntropyLoss": lambda: nn.CrossEntropyLoss(label_smoothing=loss.label_smoothing),
+        "MSELoss": nn.MSELoss,
+        "BCEWithLogitsLoss": nn.BCEWithLogitsLoss,
+        "L1Loss": nn.L1Loss,
+        "HuberLoss": lambda: nn.HuberLoss(delta=loss.delta),
+        "SmoothL1Loss": lambda: nn.HuberLoss(delta=loss.beta),
+    }
+    if name not in made:
+        raise TypeError(f"loss: torch.nn.{name} has no counterpart in chainrule.nn")
+    return made[name]()
+
+
+def _optimizer_of(optimizer: Any) -> Optimizer:
+    if optimizer is None:
+        return Adam()
+    if isinstance(optimizer, str):
+        return optim.make_optimizer(optimizer)
+    if isinstance(optimizer, int | float) and not isinstance(optimizer, bool):
+        return Adam(lr=float(optimizer))
+    name = type(optimizer).__name__
+    known = getattr(optim, name, None)
+    if known is None or not hasattr(optimizer, "defaults"):
+        raise TypeError(f"optimizer must be one of chainrule.optim or torch.optim; got {name}")
+    group = optimizer.param_groups[0] if optimizer.param_groups else optimizer.defaults
+    settings = {**optimizer.defaults, **{key: value for key, value in group.items() if key != "params"}}
+    return _made(known, settings)
+
+
+def _made(kind: Any, settings: dict[str, Any]) -> Optimizer:
+    import inspect
+
+    accepted = set(inspect.signature(kind).parameters) - {"params"}
+    made: Optimizer = kind(**{name: value for name, value in settings.items() if name in accepted})
+    return made
