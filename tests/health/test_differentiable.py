@@ -312,6 +312,29 @@ def test_a_model_of_torch_is_left_as_it_is(torch):
     assert calls == []
 
 
+class Remembering(nn.Module):
+    """Keeps what it computed last, as one does to look at it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = linear(5, 3, 0)
+
+    def forward(self, x):
+        self.last = self.inner(x)
+        return self.last
+
+
+def test_a_model_that_keeps_what_it_computed():
+    network = Remembering()
+    last = network(tape_tensor(X))
+    model = Differentiable(network, nn.MSELoss())
+    expected = Differentiable(network.inner, nn.MSELoss())
+    w = model.parameters
+    np.testing.assert_array_equal(model.gradient(w, X, TARGETS), expected.gradient(w, X, TARGETS))
+    assert network.last is last
+    assert last.requires_grad
+
+
 class Random(nn.Module):
     """Draws in evaluation too, and may then fail."""
 
@@ -377,9 +400,8 @@ def test_modes_that_the_caller_has_set(torch, mode):
     with setting:
         model = Differentiable(network, torch.nn.CrossEntropyLoss())
         np.testing.assert_array_equal(model.hessian_vector(w, X, CLASSES, w), expected)
-        np.testing.assert_array_equal(model.outputs(X), network(torch.tensor(X)).detach().numpy()) if (
-            mode != "autocast"
-        ) else None
+        outputs = model.outputs(X)
+    np.testing.assert_array_equal(outputs, network(torch.tensor(X)).detach().numpy())
 
 
 # -- details of torch ----------------------------------------------------------------------------------
@@ -423,6 +445,35 @@ def test_hooks_that_are_part_of_the_model_are_kept(torch):
     )
     gradient = model.gradient(model.parameters, X, TARGETS)
     close(gradient, differences(lambda w: model.loss(w, X, TARGETS), model.parameters)[0])
+
+
+@pytest.mark.parametrize("kept", ["weights of pruning", "an output"])
+def test_a_model_of_torch_that_keeps_what_it_computed(torch, kept):
+    from torch.nn.utils import prune
+
+    layer = torch.nn.Linear(5, 3).double()
+    if kept == "an output":
+        layer.last = layer(torch.tensor(X))
+    else:
+        prune.l1_unstructured(layer, "weight", amount=0.4)
+        layer(torch.tensor(X))
+    model = Differentiable(layer, torch.nn.MSELoss())
+    np.testing.assert_array_equal(model.outputs(X), layer(torch.tensor(X)).detach().numpy())
+    gradient = model.gradient(model.parameters, X, TARGETS)
+    close(gradient, differences(lambda w: model.loss(w, X, TARGETS), model.parameters)[0])
+    assert (np.abs(gradient) > 0).sum() == (3 + 9 if kept == "weights of pruning" else 18)
+
+
+def test_compiled_models_are_measured_as_written(torch):
+    network = to_torch(mlp())
+    compiled = torch.compile(network, backend="eager")
+    loss = torch.nn.CrossEntropyLoss()
+    found, expected = Differentiable(compiled, loss), Differentiable(network, loss)
+    w = expected.parameters
+    np.testing.assert_array_equal(parameter_vector(compiled), w)
+    one, other = (model.hessian_vector(w, X, CLASSES, w) for model in (found, expected))
+    np.testing.assert_array_equal(one, other)
+    assert [slot.name for slot in found.slots] == [slot.name for slot in expected.slots]
 
 
 def test_targets_of_torch(torch):

@@ -14,13 +14,14 @@ from tests.health.networks import (
     mlp,
     snapshot,
 )
+from threadpoolctl import threadpool_info
 
 from chainrule import nn
 from chainrule.exports import to_torch
 from chainrule.functions import get_activation
 from chainrule.health import jacobian_spectrum
 from chainrule.health.differentiable import Differentiable
-from chainrule.health.jacobians import built_jacobian
+from chainrule.health.rows import RowJacobians
 
 
 def singular(matrix):
@@ -113,7 +114,7 @@ def test_both_ways_to_build_a_jacobian():
     for widths in ((3, 40), (40, 3)):
         model = Differentiable(nn.Sequential(linear(*widths, 0), nn.Tanh()))
         x = np.random.default_rng(0).standard_normal((4, widths[0]))
-        J = built_jacobian(model.linearized(x))
+        J = RowJacobians(model.linearized, x, model.outputs(x)).build()
         weight, bias = model.parameters[:120].reshape(widths[::-1]), model.parameters[120:]
         slopes = 1 - np.tanh(x @ weight.T + bias) ** 2
         np.testing.assert_allclose(J, slopes[:, :, None] * weight, atol=1e-13)
@@ -144,9 +145,10 @@ def test_a_large_jacobian_is_known_by_its_leading_values():
     assert not exact.flow.gain_standard_error.any()
 
 
-def test_samples_in_groups(monkeypatch):
+@pytest.mark.parametrize("limit", ["jacobians._AT_ONCE", "rows._ROWS_AT_ONCE"])
+def test_samples_in_groups(monkeypatch, limit):
     expected = jacobian_spectrum(mlp(), X)
-    monkeypatch.setattr("chainrule.health.jacobians._AT_ONCE", 50)
+    monkeypatch.setattr(f"chainrule.health.{limit}", 20)
     found = jacobian_spectrum(mlp(), X)
     np.testing.assert_allclose(
         found.end_to_end.singular_values, expected.end_to_end.singular_values, rtol=1e-12
@@ -307,6 +309,21 @@ def test_one_seed_gives_one_result():
     np.testing.assert_array_equal(first.flow.gain, again.flow.gain)
     assert (first.rows != other.rows).any()
     assert len(set(first.rows)) == 8
+
+
+def test_the_threads_of_blas_are_put_back():
+    def limits():
+        return [(one["filepath"], one["num_threads"]) for one in threadpool_info()]
+
+    class Asking(nn.Module):
+        def forward(self, x):
+            assert {n_threads for _, n_threads in limits()} <= {1}
+            return 2 * x
+
+    np.linalg.svd(X)
+    before = limits()
+    jacobian_spectrum(Asking(), X)
+    assert limits() == before
 
 
 @pytest.mark.parametrize("of", ["chainrule", "torch"])
