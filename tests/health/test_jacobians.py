@@ -342,6 +342,11 @@ def test_rows_that_depend_on_one_another(torch):
     with pytest.raises(ValueError, match="module must compute each row by itself in evaluation mode"):
         jacobian_spectrum(network, X)
 
+    # Outputs that cancel to rounding are no such thing.
+    cancelling = linear(5, 1, 0, bias=False)
+    cancelling.weight = np.ones((1, 5))
+    jacobian_spectrum(cancelling, np.array([[0.1, 0.2, 0.3, -0.5, -0.1]] * 3) * np.array([[1], [7], [3]]))
+
     class Total(nn.Module):
         def forward(self, x):
             return x.sum()

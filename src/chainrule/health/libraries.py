@@ -226,8 +226,11 @@ class Torch:
     @contextlib.contextmanager
     def session(self, record: bool) -> Iterator[None]:
         torch = self.torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
         with (
             torch.random.fork_rng(devices=[]),
+            sdpa_kernel(SDPBackend.MATH),  # the one attention kernel that can be differentiated twice
             torch.inference_mode(False),
             torch.autocast("cpu", enabled=False),
             torch.set_grad_enabled(record),
