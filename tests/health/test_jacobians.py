@@ -7,6 +7,7 @@ import pytest
 from tests.health.networks import (
     CLASSES,
     RECORDS,
+    TARGETS,
     X,
     differences,
     every_kind,
@@ -191,6 +192,16 @@ def test_the_flow_is_equation_five(record):
         assert flow.rms[l - 1] == pytest.approx(rms(below), rel=1e-12)
         delta = below
     np.testing.assert_allclose(flow.ratio, flow.weight_factor * flow.derivative_factor, rtol=1e-12)
+
+
+def test_delta_of_an_output_with_an_activation():
+    """δ^(L) = (ŷ − y) ⊙ σ'(z^(L)) where the output is squashed (3)."""
+    network = nn.Sequential(linear(5, 4, 0), nn.Tanh(), linear(4, 3, 1), nn.Sigmoid())
+    flow = jacobian_spectrum(network, X, TARGETS, nn.HalfSquaredErrorLoss(), n_samples=12).flow
+    outputs = network(X)
+    delta = (outputs - TARGETS) * outputs * (1 - outputs) / 12
+    below = delta @ network[2].weight.data * (1 - network[:2](X) ** 2)
+    np.testing.assert_allclose(flow.rms, [np.sqrt((d**2).mean()) for d in (below, delta)], rtol=1e-12)
 
 
 def test_the_gain_predicts_the_ratio_of_a_random_delta():

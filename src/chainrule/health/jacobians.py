@@ -221,7 +221,7 @@ def jacobian_spectrum(
 
     Examples
     --------
-    Two linear layers: the product's singular values are those of the product of the weights.
+    Two layers with every unit active: the end-to-end values are those of the product of the weights.
 
     >>> import numpy as np
     >>> from chainrule import nn
