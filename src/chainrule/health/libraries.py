@@ -192,8 +192,6 @@ class Torch:
             for hooks in (getattr(one, name) for name in _TORCH_HOOKS):
                 for key in [key for key, hook in hooks.items() if not _is_part_of_the_model(hook)]:
                     del hooks[key]
-            if getattr(one, "inplace", False):
-                one.inplace = False  # it computes the same, and a leaf must not be overwritten
         return made
 
     def trainable(self, module: Any) -> list[tuple[str, Any]]:
