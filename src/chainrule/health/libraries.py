@@ -230,7 +230,6 @@ class Torch:
             torch.random.fork_rng(devices=[]),
             sdpa_kernel(SDPBackend.MATH),  # the one attention kernel that can be differentiated twice
             torch.inference_mode(False),
-            torch.autocast("cpu", enabled=False),
             torch.set_grad_enabled(record),
         ):
             yield
