@@ -74,3 +74,9 @@ def differences(function, x, step=1e-6):
         change = change.reshape(x.shape)
         columns.append((np.ravel(function(x + change)) - np.ravel(function(x - change))) / (2 * step))
     return np.stack(columns, axis=1)
+
+
+def close(found, expected, tolerance=1e-7):
+    """Equal up to a tolerance, relative to the largest entry where that is above 1."""
+    scale = max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)

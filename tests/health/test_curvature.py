@@ -106,10 +106,10 @@ def test_against_finite_differences_of_the_gradient(record):
 
 
 def test_products_alone_agree_with_the_dense_hessian(monkeypatch):
-    network = mlp("tanh", (5, 12, 8, 3))
+    network = mlp("tanh", (5, 8, 6, 3))
     exact = curvature(network, X, CLASSES, nn.CrossEntropyLoss())
     monkeypatch.setattr(MODULE, "DENSE_UP_TO", 10)
-    found = curvature(network, X, CLASSES, nn.CrossEntropyLoss(), n_steps=150, n_vectors=20)
+    found = curvature(network, X, CLASSES, nn.CrossEntropyLoss(), n_steps=100, n_vectors=6)
     np.testing.assert_allclose(found.top, exact.top, rtol=1e-8)
     np.testing.assert_allclose(found.lowest, exact.lowest, rtol=1e-8)
     assert abs(found.trace - exact.trace) < 4 * found.trace_standard_error + 1e-9

@@ -1,32 +1,27 @@
-"""Derivatives of models against finite differences; the model that is passed in stays as it is."""
+"""Parameters, layers and derivatives of models, against finite differences and one another."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from tests.health.networks import (
     CLASSES,
     RECORDS,
     TARGETS,
     X,
+    close,
     differences,
     every_kind,
     linear,
     mlp,
-    snapshot,
 )
+from tests.strategies import architectures, deterministic
 
 from chainrule import nn
 from chainrule.exports import to_torch
 from chainrule.health import Differentiable, parameter_vector
 from chainrule.health.differentiable import Linearization
 from chainrule.health.libraries import library_of
-from chainrule.tape import no_grad
 from chainrule.tape import tensor as tape_tensor
-
-
-def close(found, expected, tolerance=1e-7):
-    scale = max(1.0, np.abs(expected).max())
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
-
 
 # -- parameters ----------------------------------------------------------------------------------------
 
@@ -256,181 +251,40 @@ def test_values_of_the_layers():
     np.testing.assert_array_equal(values[-1][1], measured(X))
 
 
-# -- the model that is passed in -----------------------------------------------------------------------
+# -- random networks -----------------------------------------------------------------------------------
 
 
-def use(model):
-    w = model.parameters
-    model.outputs(X)
-    model.values(X)
-    model.linearized(X).jvp(X)
+@settings(deterministic, max_examples=40)
+@given(architectures())
+def test_derivatives_of_random_networks(case):
+    """Adjoints, symmetry, and the chain rule: the layers' Jacobians, multiplied, are that of the whole."""
+    network, width = case
+    rng = np.random.default_rng(0)
+    model = Differentiable(network, nn.HalfSquaredErrorLoss())
+    x = rng.standard_normal((3, width))
+    v = rng.standard_normal(x.shape)
+    whole = model.linearized(x)
+    u = rng.standard_normal(whole.value.shape)
+    forward, back = whole.jvp(v), whole.vjp(u)
+    scale = np.linalg.norm(forward) * np.linalg.norm(u) + np.linalg.norm(back) * np.linalg.norm(v)
+    assert abs((u * forward).sum() - (back * v).sum()) <= 1e-12 * scale
+    assert model.layers
+    pushed, pulled = v, u
+    values = model.values(x)
+    np.testing.assert_array_equal(values[-1][1], whole.value)
     for number in range(1, len(model.layers) + 1):
-        model.linearized_layer(number, model.values(X)[number - 1][1])
-    model.hessian(w, X, CLASSES)(w)
-    model.loss(w + 1, X, CLASSES)
-    model.parameters = 2 * w
-
-
-def seen(calls):
-    def hook(module, inputs, *output):
-        calls.append(module)
-
-    return hook
-
-
-def test_the_model_is_left_as_it_is():
-    network = every_kind()
-    network[6].eval()
-    nn.CrossEntropyLoss()(network(tape_tensor(X)), CLASSES).backward()
-    calls = []
-    network[0].register_forward_hook(seen(calls))
-    network.register_forward_pre_hook(seen(calls))
-    before = snapshot(network)
-    nn.manual_seed(5)
-    expected = nn.rand(3).numpy()
-    nn.manual_seed(5)
-    with no_grad():
-        use(Differentiable(network, nn.CrossEntropyLoss()))
-    assert snapshot(network) == before
-    np.testing.assert_array_equal(nn.rand(3).numpy(), expected)
-    assert calls == []
-
-
-def test_a_model_of_torch_is_left_as_it_is(torch):
-    network = to_torch(every_kind())
-    network[6].eval()
-    torch.nn.functional.cross_entropy(network(torch.tensor(X)), torch.tensor(CLASSES)).backward()
-    calls = []
-    network[0].register_forward_hook(seen(calls))
-    network.register_forward_pre_hook(seen(calls))
-    network[0].register_full_backward_hook(seen(calls))
-    before = snapshot(network)
-    random = torch.get_rng_state()
-    use(Differentiable(network, torch.nn.CrossEntropyLoss()))
-    assert snapshot(network) == before
-    assert torch.equal(torch.get_rng_state(), random)
-    assert calls == []
-
-
-class Random(nn.Module):
-    """Draws in evaluation too, and may then fail."""
-
-    def __init__(self, fails):
-        super().__init__()
-        self.fails = fails
-        self.scale = nn.Parameter(np.ones(5))
-
-    def forward(self, x):
-        noise = nn.randn(*x.shape, dtype=np.float64)
-        if self.fails:
-            raise KeyError("as planned")
-        return x * self.scale + noise
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_random_numbers_are_put_back(fails):
-    network = Random(fails)
-    before = snapshot(network)
-    nn.manual_seed(5)
-    expected = nn.rand(3).numpy()
-    nn.manual_seed(5)
-    model = Differentiable(network, nn.MSELoss())
-    for measure in (model.outputs, model.linearized, lambda x: model.gradient(np.ones(5), x, X)):
-        if fails:
-            with pytest.raises(KeyError, match="as planned"):
-                measure(X)
-        else:
-            measure(X)
-    assert snapshot(network) == before
-    np.testing.assert_array_equal(nn.rand(3).numpy(), expected)
-
-
-def test_random_numbers_of_torch_are_put_back(torch):
-    class Noisy(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.scale = torch.nn.Parameter(torch.ones(5))
-
-        def forward(self, x):
-            noise = torch.randn_like(x)
-            raise KeyError("as planned") if noise.numel() == 10 else None
-
-    network = Noisy()
-    before, random = snapshot(network), torch.get_rng_state()
-    model = Differentiable(network)
-    with pytest.raises(KeyError, match="as planned"):
-        model.outputs(X[:2])
-    with pytest.raises(KeyError, match="as planned"):
-        model.linearized(X[:2])
-    assert snapshot(network) == before
-    assert torch.equal(torch.get_rng_state(), random)
-    assert torch.is_grad_enabled()
-
-
-@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "autocast"])
-def test_modes_that_the_caller_has_set(torch, mode):
-    network = to_torch(mlp("gelu"))
-    model = Differentiable(network, torch.nn.CrossEntropyLoss())
-    w = model.parameters
-    expected = model.hessian_vector(w, X, CLASSES, w)
-    setting = torch.autocast("cpu", torch.bfloat16) if mode == "autocast" else getattr(torch, mode)()
-    with setting:
-        model = Differentiable(network, torch.nn.CrossEntropyLoss())
-        np.testing.assert_array_equal(model.hessian_vector(w, X, CLASSES, w), expected)
-        np.testing.assert_array_equal(model.outputs(X), network(torch.tensor(X)).detach().numpy()) if (
-            mode != "autocast"
-        ) else None
-
-
-# -- details of torch ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_any_precision_is_measured_in_double(torch, dtype):
-    network = to_torch(mlp()).to(getattr(torch, dtype))
-    expected = to_torch(mlp()).to(getattr(torch, dtype)).to(torch.float64)
-    model = Differentiable(network, torch.nn.CrossEntropyLoss(weight=torch.ones(3)))
-    np.testing.assert_array_equal(model.outputs(X), expected(torch.tensor(X)).detach().numpy())
-    assert model.gradient(model.parameters, X, CLASSES).dtype == np.float64
-    assert next(network.parameters()).dtype == getattr(torch, dtype)
-
-
-def test_activations_in_place(torch):
-    usual, inplace = (
-        torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.ReLU(inplace=flag), torch.nn.Linear(4, 3))
-        for flag in (False, True)
-    )
-    inplace.load_state_dict(usual.state_dict())
-    for number in (1, 2):
-        maps = [
-            Differentiable(one).linearized_tail(number, Differentiable(usual).values(X)[number][0])
-            for one in (usual, inplace)
-        ]
-        u = np.ones(maps[0].value.shape)
-        np.testing.assert_array_equal(maps[0].vjp(u), maps[1].vjp(u))
-    assert inplace[1].inplace
-
-
-def test_hooks_that_are_part_of_the_model_are_kept(torch):
-    layer = torch.nn.Linear(5, 3)
-    plain = layer.weight.detach().clone()
-    from torch.nn.utils import parametrizations
-
-    parametrizations.weight_norm(layer)
-    model = Differentiable(layer, torch.nn.MSELoss())
-    np.testing.assert_allclose(
-        model.outputs(X), X @ plain.double().numpy().T + layer.bias.detach().double().numpy(), atol=1e-6
-    )
-    gradient = model.gradient(model.parameters, X, TARGETS)
-    close(gradient, differences(lambda w: model.loss(w, X, TARGETS), model.parameters)[0])
-
-
-def test_targets_of_torch(torch):
-    network = to_torch(linear(5, 1, 0))
-    model = Differentiable(network, torch.nn.BCEWithLogitsLoss())
-    truth = (CLASSES > 0)[:, None]
-    w = model.parameters
-    assert model.loss(w, X, truth) == model.loss(w, torch.tensor(X), torch.tensor(truth, dtype=torch.float32))
+        pushed = model.linearized_layer(number, values[number - 1][1]).jvp(pushed)
+    for number in range(len(model.layers), 0, -1):
+        z, before = values[number][0], values[number - 1][1]
+        pulled = model.linearized_tail(number, z).vjp(pulled)
+        pulled = model.linearized_head(number, before).vjp(pulled)
+    np.testing.assert_allclose(pushed, forward, rtol=1e-9, atol=1e-12 * np.abs(forward).max())
+    np.testing.assert_allclose(pulled, back, rtol=1e-9, atol=1e-12 * np.abs(back).max())
+    products = model.hessian(model.parameters, x, np.zeros(whole.value.shape))
+    one, other = rng.standard_normal((2, model.n_parameters))
+    left, right = products(other), products(one)
+    scale = np.linalg.norm(left) * np.linalg.norm(one) + np.linalg.norm(right) * np.linalg.norm(other)
+    assert abs(one @ left - right @ other) <= 1e-10 * scale
 
 
 # -- losses --------------------------------------------------------------------------------------------

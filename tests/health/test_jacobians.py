@@ -7,6 +7,7 @@ import pytest
 from tests.health.networks import (
     CLASSES,
     RECORDS,
+    TARGETS,
     X,
     differences,
     every_kind,
@@ -14,13 +15,14 @@ from tests.health.networks import (
     mlp,
     snapshot,
 )
+from threadpoolctl import threadpool_info
 
 from chainrule import nn
 from chainrule.exports import to_torch
 from chainrule.functions import get_activation
 from chainrule.health import jacobian_spectrum
 from chainrule.health.differentiable import Differentiable
-from chainrule.health.jacobians import built_jacobian
+from chainrule.health.rows import RowJacobians
 
 
 def singular(matrix):
@@ -113,7 +115,7 @@ def test_both_ways_to_build_a_jacobian():
     for widths in ((3, 40), (40, 3)):
         model = Differentiable(nn.Sequential(linear(*widths, 0), nn.Tanh()))
         x = np.random.default_rng(0).standard_normal((4, widths[0]))
-        J = built_jacobian(model.linearized(x))
+        J = RowJacobians(model.linearized, x, model.outputs(x)).build()
         weight, bias = model.parameters[:120].reshape(widths[::-1]), model.parameters[120:]
         slopes = 1 - np.tanh(x @ weight.T + bias) ** 2
         np.testing.assert_allclose(J, slopes[:, :, None] * weight, atol=1e-13)
@@ -144,9 +146,10 @@ def test_a_large_jacobian_is_known_by_its_leading_values():
     assert not exact.flow.gain_standard_error.any()
 
 
-def test_samples_in_groups(monkeypatch):
+@pytest.mark.parametrize("limit", ["jacobians._AT_ONCE", "rows._ROWS_AT_ONCE"])
+def test_samples_in_groups(monkeypatch, limit):
     expected = jacobian_spectrum(mlp(), X)
-    monkeypatch.setattr("chainrule.health.jacobians._AT_ONCE", 50)
+    monkeypatch.setattr(f"chainrule.health.{limit}", 20)
     found = jacobian_spectrum(mlp(), X)
     np.testing.assert_allclose(
         found.end_to_end.singular_values, expected.end_to_end.singular_values, rtol=1e-12
@@ -189,6 +192,16 @@ def test_the_flow_is_equation_five(record):
         assert flow.rms[l - 1] == pytest.approx(rms(below), rel=1e-12)
         delta = below
     np.testing.assert_allclose(flow.ratio, flow.weight_factor * flow.derivative_factor, rtol=1e-12)
+
+
+def test_delta_of_an_output_with_an_activation():
+    """δ^(L) = (ŷ − y) ⊙ σ'(z^(L)) where the output is squashed (3)."""
+    network = nn.Sequential(linear(5, 4, 0), nn.Tanh(), linear(4, 3, 1), nn.Sigmoid())
+    flow = jacobian_spectrum(network, X, TARGETS, nn.HalfSquaredErrorLoss(), n_samples=12).flow
+    outputs = network(X)
+    delta = (outputs - TARGETS) * outputs * (1 - outputs) / 12
+    below = delta @ network[2].weight.data * (1 - network[:2](X) ** 2)
+    np.testing.assert_allclose(flow.rms, [np.sqrt((d**2).mean()) for d in (below, delta)], rtol=1e-12)
 
 
 def test_the_gain_predicts_the_ratio_of_a_random_delta():
@@ -309,6 +322,21 @@ def test_one_seed_gives_one_result():
     assert len(set(first.rows)) == 8
 
 
+def test_the_threads_of_blas_are_put_back():
+    def limits():
+        return [(one["filepath"], one["num_threads"]) for one in threadpool_info()]
+
+    class Asking(nn.Module):
+        def forward(self, x):
+            assert {n_threads for _, n_threads in limits()} <= {1}
+            return 2 * x
+
+    np.linalg.svd(X)
+    before = limits()
+    jacobian_spectrum(Asking(), X)
+    assert limits() == before
+
+
 @pytest.mark.parametrize("of", ["chainrule", "torch"])
 def test_the_model_is_left_as_it_is(of, request):
     network = every_kind()
@@ -324,6 +352,11 @@ def test_rows_that_depend_on_one_another(torch):
     network = torch.nn.Sequential(torch.nn.BatchNorm1d(5, track_running_stats=False), torch.nn.Linear(5, 2))
     with pytest.raises(ValueError, match="module must compute each row by itself in evaluation mode"):
         jacobian_spectrum(network, X)
+
+    # Outputs that cancel to rounding are no such thing.
+    cancelling = linear(5, 1, 0, bias=False)
+    cancelling.weight = np.ones((1, 5))
+    jacobian_spectrum(cancelling, np.array([[0.1, 0.2, 0.3, -0.5, -0.1]] * 3) * np.array([[1], [7], [3]]))
 
     class Total(nn.Module):
         def forward(self, x):

@@ -98,6 +98,15 @@ def test_golub_kahan_finds_the_leading_values(shape, scale):
     assert (np.abs(found.values - expected[:, :4]) <= found.residuals + 1e-12 * scale * 20).all()
 
 
+def test_golub_kahan_before_it_has_converged():
+    """Values that lie close together are not told apart in fifty steps, and the residual says so."""
+    J = np.zeros((1, 400, 500))
+    J[0, range(400), range(400)] = np.linspace(0.9, 1.0, 400)
+    found = golub_kahan(*products(J), J.shape, 1, np.random.default_rng(7))
+    error = 1.0 - found.values[0, 0]
+    assert 1e-9 < error <= found.residuals[0, 0] < 0.01  # a subspace never sees more than the norm
+
+
 def test_golub_kahan_of_few_ranks_none_and_nothing_finite():
     rng = np.random.default_rng(8)
     J = rng.standard_normal((4, 40, 2)) @ rng.standard_normal((4, 2, 50))

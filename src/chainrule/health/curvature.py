@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.health.arguments import check_size, generator
 from chainrule.health.differentiable import Differentiable, HessianProducts
 from chainrule.health.lanczos import Product, extreme_eigenvalues, lanczos
+from chainrule.health.threads import on_one_thread
 
 __all__ = ["Curvature", "SpectralDensity", "curvature", "hutch_plus_plus", "spectral_density"]
 
@@ -106,6 +107,7 @@ class Curvature:
         return 2.0 / float(self.top[0]) if self.top[0] > 0 else float("inf")
 
 
+@on_one_thread
 def curvature(
     module: Any,
     X: Any,
@@ -113,7 +115,7 @@ def curvature(
     loss: Any,
     *,
     n_values: int = 5,
-    n_vectors: int = 10,
+    n_vectors: int = 5,
     n_steps: int = 64,
     seed: int = 0,
 ) -> Curvature:
@@ -135,7 +137,7 @@ def curvature(
         As in `Differentiable`.
     n_values : int, default=5
         Eigenvalues at each end of the spectrum.
-    n_vectors : int, default=10
+    n_vectors : int, default=5
         Random vectors for trace and density, at least 2.
     n_steps : int, default=64
         Steps of each of Lanczos' processes. More find eigenvalues that lie closer together, and keep

@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.health.arguments import check_number, check_size, generator
 from chainrule.health.differentiable import Differentiable
+from chainrule.health.threads import on_one_thread
 
 __all__ = [
     "LossPlane",
@@ -135,6 +136,7 @@ def _direction(model: Differentiable, rng: np.random.Generator) -> np.ndarray:
     return direction
 
 
+@on_one_thread
 def loss_slice(
     module: Any,
     X: Any,
@@ -195,6 +197,7 @@ def loss_slice(
     return LossSlice(alpha, losses, direction)
 
 
+@on_one_thread
 def loss_plane(
     module: Any,
     X: Any,
@@ -241,6 +244,7 @@ def loss_plane(
     )
 
 
+@on_one_thread
 def path_plane(
     module: Any,
     path: Sequence[Any],

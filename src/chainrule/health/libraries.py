@@ -6,6 +6,7 @@ model is one of its modules.
 """
 
 import contextlib
+import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -90,7 +91,7 @@ class Tape:
     name = "chainrule"
 
     def own_copy(self, module: Any) -> Any:
-        made = module.copy().to(np.float64).eval()
+        made = copy.deepcopy(module, _without_history(module, Tensor)).to(np.float64).eval()
         for one in made.modules():
             # A hook may write down what it sees, and what a measurement sends through is not for it.
             one._forward_hooks.clear()
@@ -182,17 +183,15 @@ class Torch:
         self.torch = torch
 
     def own_copy(self, module: Any) -> Any:
-        import copy
-
+        module = getattr(module, "_orig_mod", module)  # what torch.compile was given: it derives only once
         with self.session(record=True):
+            memo = _without_history(module, self.torch.Tensor)
             # To the CPU first: not every device has double precision.
-            made = copy.deepcopy(module).to("cpu").to(self.torch.float64).eval()
+            made = copy.deepcopy(module, memo).to("cpu").to(self.torch.float64).eval()
         for one in made.modules():
             for hooks in (getattr(one, name) for name in _TORCH_HOOKS):
                 for key in [key for key, hook in hooks.items() if not _is_part_of_the_model(hook)]:
                     del hooks[key]
-            if getattr(one, "inplace", False):
-                one.inplace = False  # it computes the same, and a leaf must not be overwritten
         return made
 
     def trainable(self, module: Any) -> list[tuple[str, Any]]:
@@ -225,10 +224,12 @@ class Torch:
     @contextlib.contextmanager
     def session(self, record: bool) -> Iterator[None]:
         torch = self.torch
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
         with (
             torch.random.fork_rng(devices=[]),
+            sdpa_kernel(SDPBackend.MATH),  # the one attention kernel that can be differentiated twice
             torch.inference_mode(False),
-            torch.autocast("cpu", enabled=False),
             torch.set_grad_enabled(record),
         ):
             yield
@@ -261,6 +262,17 @@ class Torch:
 
     def _tensor(self, array: Any, dtype: str | None = "float64") -> Any:
         return self.torch.tensor(np.asarray(array), dtype=getattr(self.torch, dtype or "int64"))
+
+
+def _without_history(module: Any, tensor: type) -> dict[int, Any]:
+    """What deepcopy is to put in place of values that a module has kept of a forward pass.
+
+    They have a history, with which they cannot be copied. Weights that a hook computes are such values too.
+    """
+    values: list[Any] = [value for one in module.modules() for value in vars(one).values()]
+    kept: list[Any] = [value for value in values if isinstance(value, tensor)]
+    # PyTorch's and this library's tensors are asked alike.
+    return {id(value): value.detach() for value in kept if not value.is_leaf}
 
 
 def _is_part_of_the_model(hook: Any) -> bool:
