@@ -32,10 +32,10 @@ def checkup(
 ) -> Checkup:
     """Say why a network is not learning, or that it does.
 
-    The model is examined as it is given, at the start of its training: its data, its first step, three gates (can it
-    memorise 32 examples, does any learning rate help, does it look at its inputs), and the training itself as
-    far as the budget reaches. A finding is critical only where the network fails to learn and, where there was
-    time, a remedy was seen to help. The model is never changed.
+    The model is examined as it is given, at the start of its training: its data, its first step, three gates
+    (can it memorise 32 examples, does any learning rate help, does it look at its inputs), and the training
+    itself as far as the budget reaches. A finding is critical only where the network fails to learn and,
+    where there was time, a remedy was seen to help. The model is never changed.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def checkup(
     budget : str or float
         Such as "5s" or "1m"; a number is seconds.
     **settings
-        ``batch_size``, ``epochs``, ``step`` (the user's own training step) and what ``chainrule.fit`` takes: ``l2``,
-        ``class_weight``, ...
+        ``batch_size``, ``epochs``, ``step`` (the user's own training step) and what ``chainrule.fit`` takes:
+        ``l2``, ``class_weight``, ...
 
     Returns
     -------

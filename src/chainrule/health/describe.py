@@ -74,8 +74,8 @@ def _module_of(model: Any) -> Module:
         module: Module = model.to_module()
         return module
     raise TypeError(
-        "model must be a chainrule.nn.Module, a torch.nn.Module, or a fitted MLPClassifier or MLPRegressor; got "
-        f"{type(model).__name__}"
+        "model must be a chainrule.nn.Module, a torch.nn.Module, or a fitted MLPClassifier or MLPRegressor; "
+        f"got {type(model).__name__}"
     )
 
 

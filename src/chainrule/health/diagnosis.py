@@ -1,8 +1,8 @@
-"""From evidence to findings: which of the rules that hold is the cause, which follow from it, and which are notes.
+"""From evidence to findings: which of the rules that hold is the cause, which follow from it, which are notes.
 
-A cause is not argued but tried. The remedies of each rule that holds are run, and the rule whose remedy brings most is
-the cause; what it is known to bring about is put under it. Without a remedy that helps, and with every gate passed,
-what holds is a note.
+A cause is not argued but tried. The remedies of each rule that holds are run, and the rule whose remedy brings
+most is the cause; what it is known to bring about is put under it. Without a remedy that helps, and with every
+gate passed, what holds is a note.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from chainrule.health.evidence import Clock, Evidence
 from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.proof import Proof, held_out, prove, scores
-from chainrule.health.rules import RULES, Candidate, Rule
+from chainrule.health.rules import RULES, Rule
+from chainrule.health.symptoms import Candidate
 from chainrule.health.trainings import Training
 
 __all__ = ["Finding", "candidates", "diagnose"]
@@ -24,6 +25,8 @@ __all__ = ["Finding", "candidates", "diagnose"]
 AS_GOOD = 0.7
 # A training that has come so far below the baseline's loss learns.
 LEARNED = 0.3
+# After fewer steps nothing is said of how far a training comes.
+LEAST_STEPS = 200
 
 
 @dataclass
@@ -91,13 +94,19 @@ def diagnose(
     for finding in findings:
         proven = any(proof.helped for proof in finding.proofs)
         # Where nothing could be tried, or a mistake is one in itself, a network that fails is enough.
-        finding.critical = proven or (fails and (not finding.proofs or RULES[finding.code].certain))
+        rule = RULES[finding.code]
+        finding.critical = proven or rule.alone or (fails and (not finding.proofs or rule.certain))
     return _with_consequences(_ranked(findings))
 
 
 def is_failing(evidence: Evidence) -> bool:
-    """Whether the network fails to learn: the training did not come far, and a gate says that it could not."""
-    return evidence.progress < LEARNED and not evidence.gates_passed
+    """Whether the network fails to learn: the training did not come far, and a gate says that it could not.
+
+    Of a training that there was little time for nothing is said.
+    """
+    ran = evidence.ran
+    seen = ran is None or evidence.whole or ran.n_steps >= LEAST_STEPS or not ran.is_finite
+    return seen and evidence.progress < LEARNED and not evidence.gates_passed
 
 
 def _ranked(findings: list[Finding]) -> list[Finding]:

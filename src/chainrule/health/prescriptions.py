@@ -125,9 +125,9 @@ def _standardised_inputs(training: Training, evidence: Evidence) -> Training:
         return np.clip(z, -20, 20).astype(training.X.dtype)
 
     validation = training.validation
-    return training.altered(
-        X=scaled(training.X), validation=None if validation is None else (scaled(validation[0]), validation[1])
-    )  # fmt: skip
+    if validation is not None:
+        validation = (scaled(validation[0]), validation[1])
+    return training.altered(X=scaled(training.X), validation=validation)
 
 
 def _standardised_targets(training: Training, evidence: Evidence) -> Training | None:
@@ -140,9 +140,9 @@ def _standardised_targets(training: Training, evidence: Evidence) -> Training | 
         return ((y - mean) / spread).astype(training.y.dtype)
 
     validation = training.validation
-    return training.altered(
-        y=scaled(training.y), validation=None if validation is None else (validation[0], scaled(validation[1]))
-    )  # fmt: skip
+    if validation is not None:
+        validation = (validation[0], scaled(validation[1]))
+    return training.altered(y=scaled(training.y), validation=validation)
 
 
 def _less_regularised(training: Training, evidence: Evidence) -> Training | None:
@@ -198,6 +198,8 @@ def _gradients_zeroed(training: Training, evidence: Evidence) -> Training | None
 
 
 def _loss_turned(training: Training, evidence: Evidence) -> Training | None:
+    if training.optimizer.defaults.get("maximize"):
+        return training.altered(optimizer=with_settings(training.optimizer, maximize=False))
     if isinstance(training.loss, str | nn.LossModule):
         return None
     theirs = loss_function(training)
@@ -207,24 +209,113 @@ def _loss_turned(training: Training, evidence: Evidence) -> Training | None:
 PRESCRIPTIONS: dict[str, Prescription] = {
     one.code: one
     for one in (
-        Prescription("initialize", "draw the weights by He's or Xavier's rule", "(8), (9)", _module(initialized)),
-        Prescription("relu_he", "ReLU in the hidden layers, weights by He's rule", "(9)", _module(_rectified)),
-        Prescription("gelu_he", "GELU in the hidden layers, weights by He's rule", "(9)", _module(_gelu)),
-        Prescription("leaky", "leaky ReLU in the hidden layers, weights by He's rule", "(9)", _module(_leaky)),
-        Prescription("batch_norm", "batch normalisation in the hidden layers", "section 4", _module(_normalised)),
-        Prescription("residual", "residual connections around layers of one width", "section 4", _module(_residual)),
-        Prescription("clip", "clip the gradient at the median norm measured", "section 4", _clipped),
-        Prescription("rate", "a learning rate from the sweep", "", _best_rate),
-        Prescription("standardise_inputs", "standardise the inputs, gaps filled", "", _standardised_inputs),
-        Prescription("standardise_targets", "standardise the targets", "", _standardised_targets),
-        Prescription("remove_output_activation", "nothing after the last linear layer: the loss has the link", "(4)",
-                     _module(_softmax_removed)),
-        Prescription("unfreeze", "let all parameters learn", "(6)", _module(_unfrozen)),
-        Prescription("zero_grad", "zero the gradients before each backward pass", "(6)", _gradients_zeroed),
-        Prescription("loss_sign", "minimise the loss, not its negative", "(3)", _loss_turned),
-        Prescription("less_regularisation", "no penalty or decay, and dropout of a fifth at most", "", _less_regularised),
-        Prescription("early_stopping", "stop when the loss on rows held out rises", "", _stopped_early),
-        Prescription("more_regularisation", "a penalty of 0.01 on the weights", "", _more_regularised),
-        Prescription("class_weights", "weigh the classes by their rarity", "", _class_weights),
+        Prescription(
+            "initialize",
+            "draw the weights by He's or Xavier's rule",
+            "(8), (9)",
+            _module(initialized),
+        ),
+        Prescription(
+            "relu_he",
+            "ReLU in the hidden layers, weights by He's rule",
+            "(9)",
+            _module(_rectified),
+        ),
+        Prescription(
+            "gelu_he",
+            "GELU in the hidden layers, weights by He's rule",
+            "(9)",
+            _module(_gelu),
+        ),
+        Prescription(
+            "leaky",
+            "leaky ReLU in the hidden layers, weights by He's rule",
+            "(9)",
+            _module(_leaky),
+        ),
+        Prescription(
+            "batch_norm",
+            "batch normalisation in the hidden layers",
+            "section 4",
+            _module(_normalised),
+        ),
+        Prescription(
+            "residual",
+            "residual connections around layers of one width",
+            "section 4",
+            _module(_residual),
+        ),
+        Prescription(
+            "clip",
+            "clip the gradient at the median norm measured",
+            "section 4",
+            _clipped,
+        ),
+        Prescription(
+            "rate",
+            "a learning rate from the sweep",
+            "",
+            _best_rate,
+        ),
+        Prescription(
+            "standardise_inputs",
+            "standardise the inputs, gaps filled",
+            "",
+            _standardised_inputs,
+        ),
+        Prescription(
+            "standardise_targets",
+            "standardise the targets",
+            "",
+            _standardised_targets,
+        ),
+        Prescription(
+            "remove_output_activation",
+            "nothing after the last linear layer: the loss has the link",
+            "(4)",
+            _module(_softmax_removed),
+        ),
+        Prescription(
+            "unfreeze",
+            "let all parameters learn",
+            "(6)",
+            _module(_unfrozen),
+        ),
+        Prescription(
+            "zero_grad",
+            "zero the gradients before each backward pass",
+            "(6)",
+            _gradients_zeroed,
+        ),
+        Prescription(
+            "loss_sign",
+            "minimise the loss, not its negative",
+            "(3)",
+            _loss_turned,
+        ),
+        Prescription(
+            "less_regularisation",
+            "no penalty or decay, and dropout of a fifth at most",
+            "",
+            _less_regularised,
+        ),
+        Prescription(
+            "early_stopping",
+            "stop when the loss on rows held out rises",
+            "",
+            _stopped_early,
+        ),
+        Prescription(
+            "more_regularisation",
+            "a penalty of 0.01 on the weights",
+            "",
+            _more_regularised,
+        ),
+        Prescription(
+            "class_weights",
+            "weigh the classes by their rarity",
+            "",
+            _class_weights,
+        ),
     )
-}  # fmt: skip
+}

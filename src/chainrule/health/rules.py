@@ -1,47 +1,19 @@
 """The rules: each says by one formula and one limit what a network has, and what might help.
 
-A rule that holds makes a candidate. Whether it is an illness, a note or the consequence of another is decided by the
-gates and by proof; see ``diagnosis.py``.
+A rule that holds makes a candidate. Whether it is an illness, a note or the consequence of another is decided
+by the gates and by proof; see ``diagnosis.py``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from chainrule import nn
-from chainrule.functions.activations import ACTIVATIONS
+from chainrule.health import symptoms
 from chainrule.health.evidence import Evidence
-from chainrule.health.surgery import activations_after, standard_scale
-from chainrule.health.telemetry import LayerState, Snapshot
+from chainrule.health.symptoms import Candidate
 
-__all__ = ["RULES", "Candidate", "Rule"]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A rule that holds.
-
-    Attributes
-    ----------
-    measured, limit : float
-        The number and what it is compared with.
-    where : str
-        The layer, column or parameter; empty for the whole network.
-    detail : str
-        The measurement in words.
-    late : bool
-        Whether it shows in the course of the training only, so that other causes come first.
-    """
-
-    measured: float
-    limit: float
-    where: str = ""
-    detail: str = ""
-    late: bool = False
+__all__ = ["RULES", "Rule"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +36,9 @@ class Rule:
     consequences : tuple of str
         Codes of rules that hold because of this one.
     certain : bool
-        Whether what it sees is a mistake in itself, whatever the network learns.
+        Whether what it sees is a mistake in itself, so that a network that fails needs no further cause.
+    alone : bool
+        Whether it is a failure in itself, for which there may be no remedy.
     test : callable
         ``test(evidence)``: a Candidate, or None.
     """
@@ -78,328 +52,7 @@ class Rule:
     test: Callable[[Evidence], Candidate | None]
     consequences: tuple[str, ...] = ()
     certain: bool = False
-
-
-# ------------------------------------------------------------------------------------------------------ helpers
-
-
-def hidden_layers(snapshot: Snapshot | None) -> tuple[LayerState, ...]:
-    """All layers but the last."""
-    return () if snapshot is None else snapshot.layers[:-1]
-
-
-def _scales(evidence: Evidence) -> list[tuple[str, float]]:
-    """Each layer's standard deviation of W as a multiple of what keeps the signal, (8) and (9)."""
-    names = {id(one): name for name, one in evidence.training.module.named_modules()}
-    scales = []
-    for linear, activation in activations_after(evidence.training.module):
-        std = float(np.sqrt(np.mean(np.asarray(linear.weight.data, np.float64) ** 2)))
-        scales.append((names.get(id(linear), ""), std / standard_scale(linear, activation)))
-    return scales
-
-
-def _normalises(evidence: Evidence) -> bool:
-    kinds = (nn.BatchNorm1d, nn.LayerNorm)
-    return any(isinstance(one, kinds) for one in evidence.training.module.modules())
-
-
-# -------------------------------------------------------------------------------------------------------- data
-
-
-def _non_finite(evidence: Evidence) -> Candidate | None:
-    count = evidence.inputs.non_finite
-    if count:
-        return Candidate(count, 0, "X", f"{count} entries of the inputs are NaN or infinite")
-    for one in (evidence.start, evidence.early, evidence.end):
-        if one is not None and one.non_finite:
-            detail = f"{one.non_finite} is not finite at step {one.step}"
-            return Candidate(1, 0, one.non_finite, detail, late=True)
-    if evidence.ran is not None and not evidence.ran.is_finite:
-        return Candidate(1, 0, "the loss", "the loss became infinite or NaN in training", late=True)
-    return None
-
-
-def _unscaled_inputs(evidence: Evidence) -> Candidate | None:
-    facts = evidence.inputs
-    if facts.rms > 10 or facts.largest_mean > 50 and facts.rms > 3:
-        return Candidate(facts.rms, 10, "X", f"the inputs' root mean square is {facts.rms:.3g}")
-    if facts.narrowest > 0 and facts.widest / facts.narrowest > 100 and facts.widest > 5:
-        ratio = facts.widest / facts.narrowest
-        return Candidate(
-            ratio, 100, "X", f"the widest column's deviation is {ratio:.3g} times the narrowest's"
-        )
-    if 0 < facts.rms < 0.02:
-        return Candidate(facts.rms, 0.02, "X", f"the inputs' root mean square is {facts.rms:.3g}")
-    return None
-
-
-def _unscaled_targets(evidence: Evidence) -> Candidate | None:
-    facts = evidence.targets
-    if facts.n_classes:
-        return None
-    size = math.hypot(facts.mean, facts.std)
-    if size > 10 or 0 < size < 0.02:
-        limit = 10 if size > 10 else 0.02
-        return Candidate(
-            size, limit, "y", f"the targets' mean is {facts.mean:.3g}, their deviation {facts.std:.3g}"
-        )
-    return None
-
-
-def _class_imbalance(evidence: Evidence) -> Candidate | None:
-    facts = evidence.targets
-    if not facts.n_classes or facts.rarest * facts.n_classes > 0.2:
-        return None
-    return Candidate(
-        facts.rarest, 0.2 / facts.n_classes, "y", f"the rarest class has {facts.rarest:.2%} of the rows"
-    )
-
-
-def _no_signal(evidence: Evidence) -> Candidate | None:
-    blind = evidence.blind
-    if blind is None or blind.passed:
-        return None
-    fits = evidence.memorised is not None and evidence.memorised.passed
-    learned = evidence.ran is not None and evidence.ran.validation is not None and (
-        evidence.ran.validation.score >= blind.constant + 0.05
-    )  # fmt: skip
-    if not fits or learned or evidence.swept is not None and not evidence.swept.passed:
-        return None
-    gap = blind.real - max(blind.shuffled, -1.0)
-    return Candidate(
-        gap, 0.05, "y", f"on rows held out: {blind.real:.3f}, with shuffled inputs {blind.shuffled:.3f}"
-    )
-
-
-# ---------------------------------------------------------------------------------------------- loss and output
-
-
-def _loss_sign(evidence: Evidence) -> Candidate | None:
-    right, constant = evidence.perfect_loss, evidence.constant_loss
-    if not right > constant + 1e-6 * abs(constant):
-        return None
-    detail = f"the loss of right outputs, {right:.3g}, is above that of constant ones, {constant:.3g}"
-    return Candidate(right, constant, "the loss", detail)
-
-
-def _double_softmax(evidence: Evidence) -> Candidate | None:
-    z = evidence.outputs
-    if not evidence.training.classify or z.shape[1] < 2 or not np.isfinite(z).all():
-        return None
-    sums = z.sum(axis=1)
-    if (z < 0).any() or np.abs(sums - 1).max() > 1e-3:
-        return None
-    return Candidate(
-        float(np.abs(sums - 1).max()), 1e-3, "the output", "the outputs are probabilities already"
-    )
-
-
-def _output_range(evidence: Evidence) -> Candidate | None:
-    """The last activation cannot give what the targets, or a loss of raw outputs, ask for."""
-    name = _last_activation(evidence)
-    if name is None:
-        return None
-    low, high = ACTIVATIONS[name].output_range
-    if evidence.training.classify:
-        return Candidate(high, math.inf, name, f"the loss takes any number, {name} gives {low:g} to {high:g}")
-    y = evidence.training.y
-    outside = float(((y < low) | (y > high)).mean())
-    if outside <= 0.02:
-        return None
-    return Candidate(outside, 0.02, name, f"{outside:.0%} of the targets are beyond {low:g} to {high:g}")
-
-
-def _last_activation(evidence: Evidence) -> str | None:
-    pairs = activations_after(evidence.training.module)
-    return pairs[-1][1] if pairs else None
-
-
-def _output_scale(evidence: Evidence) -> Candidate | None:
-    scales = _scales(evidence)
-    if len(scales) < 2 or evidence.start is None or not evidence.baseline > 0:
-        return None
-    own, others = scales[-1][1], [scale for _, scale in scales[:-1]]
-    excess = evidence.start.loss / evidence.baseline
-    if own < 4 or excess < 3 or max(others) > 0.7 * own:
-        return None
-    return Candidate(
-        excess, 3, scales[-1][0], f"before the first step the loss is {excess:.3g} times the baseline's"
-    )
-
-
-# ---------------------------------------------------------------------------------------------------- structure
-
-
-def _frozen(evidence: Evidence) -> Candidate | None:
-    found = evidence.start
-    names = () if found is None else (*found.frozen, *found.disconnected)
-    if not names:
-        return None
-    parameters = dict(evidence.training.module.named_parameters())
-    size = sum(parameters[name].size for name in names)
-    share = size / sum(one.size for one in parameters.values())
-    what = "do not ask for a gradient" if found is not None and found.frozen else "get no gradient"
-    return Candidate(share, 0, names[0], f"{', '.join(names[:4])} {what}: {share:.0%} of the numbers")
-
-
-def _symmetry(evidence: Evidence) -> Candidate | None:
-    layers = [layer for layer in hidden_layers(evidence.start) if layer.width > 1]
-    equal = next(
-        (layer for layer in layers if layer.weight_std == 0 and layer.fan_in * layer.width > 1), None
-    )
-    if equal is not None:
-        return Candidate(1.0, 0.5, equal.name, f"all weights of layer {equal.name} are equal")
-    worst = max(layers, key=lambda layer: layer.duplicates, default=None)
-    if worst is None or worst.duplicates <= 0.5:
-        return None
-    detail = (
-        f"{worst.duplicates:.0%} of layer {worst.name}'s units have the weights and the gradient of another"
-    )
-    return Candidate(worst.duplicates, 0.5, worst.name, detail)
-
-
-def _no_activation(evidence: Evidence) -> Candidate | None:
-    pairs = activations_after(evidence.training.module)
-    bare = [linear for linear, activation in pairs[:-1] if activation is None]
-    if len(pairs) < 2 or len(bare) < len(pairs) - 1:
-        return None
-    return Candidate(
-        len(bare), 0, "", f"none of the {len(bare)} hidden layers has an activation: the network is linear"
-    )
-
-
-def _not_zeroed(evidence: Evidence) -> Candidate | None:
-    if not evidence.accumulates:
-        return None
-    return Candidate(1, 0, "the step", "a step's gradient holds that of the step before")
-
-
-# ------------------------------------------------------------------------------------------------ initialization
-
-
-def _init_small(evidence: Evidence) -> Candidate | None:
-    scales = _scales(evidence)
-    name, least = min(scales, key=lambda pair: pair[1], default=("", 1.0))
-    if least >= 0.2 or least == 0 or _normalises(evidence) or _is_symmetric(evidence):
-        return None
-    return Candidate(least, 0.2, name, f"layer {name}'s weights are {least:.3g} of what keeps the signal")
-
-
-def _init_large(evidence: Evidence) -> Candidate | None:
-    scales = _scales(evidence)
-    name, most = max(scales[:-1], key=lambda pair: pair[1], default=("", 1.0))
-    if most <= 3 or _is_symmetric(evidence):
-        return None
-    return Candidate(most, 3, name, f"layer {name}'s weights are {most:.3g} times what keeps the signal")
-
-
-def _is_symmetric(evidence: Evidence) -> bool:
-    return _symmetry(evidence) is not None
-
-
-def _exploding(evidence: Evidence) -> Candidate | None:
-    layers = () if evidence.start is None else evidence.start.layers
-    sizes = [layer.h_rms for layer in layers[:-1]]
-    if len(sizes) < 2 or not sizes[0] > 0:
-        return None
-    growth = max(sizes) / sizes[0] if np.isfinite(sizes).all() else math.inf
-    back = _delta_ratio(evidence.start)
-    if max(growth, 1 / back if back > 0 else 0) < 100 and growth < 30:
-        return None
-    if growth < 30 and back > 0.01:
-        return None
-    detail = f"the signal grows {growth:.3g} times on its way through {len(sizes)} layers"
-    return Candidate(growth, 30, layers[int(np.argmax(sizes))].name, detail)
-
-
-def _delta_ratio(snapshot: Snapshot | None) -> float:
-    """δ of the last layer over δ of the first: above 1 where the error signal vanishes."""
-    if snapshot is None or len(snapshot.layers) < 2 or not snapshot.layers[0].delta_rms > 0:
-        return 1.0
-    return snapshot.layers[-1].delta_rms / snapshot.layers[0].delta_rms
-
-
-def _vanishing(evidence: Evidence) -> Candidate | None:
-    ratios = [(one, _delta_ratio(one)) for one in (evidence.start, evidence.early) if one is not None]
-    if not ratios or _is_symmetric(evidence):
-        return None
-    found, ratio = min(ratios, key=lambda pair: pair[1])
-    depth = len(found.layers) - 1
-    zero = found.layers[0].delta_rms == 0
-    if not zero and (ratio < 100 or depth < 3):
-        return None
-    detail = f"δ is {ratio:.3g} times smaller at the first of {depth + 1} layers than at the last"
-    return Candidate(math.inf if zero else ratio, 100, found.layers[0].name, detail)
-
-
-# -------------------------------------------------------------------------------------------------- dead and flat
-
-
-def _dead_relu(evidence: Evidence) -> Candidate | None:
-    for one in (evidence.start, evidence.end):
-        worst = max(hidden_layers(one), key=lambda layer: layer.dead, default=None)
-        if worst is not None and worst.dead > 0.5:
-            when = "before the first step" if one is evidence.start else "after training"
-            detail = f"{worst.dead:.0%} of layer {worst.name}'s ReLUs give 0 for every row {when}"
-            return Candidate(worst.dead, 0.5, worst.name, detail, late=one is evidence.end)
-    return None
-
-
-def _saturation(evidence: Evidence) -> Candidate | None:
-    worst = max(hidden_layers(evidence.start), key=lambda layer: layer.saturated, default=None)
-    if worst is None or worst.saturated <= 0.5:
-        return None
-    detail = f"σ' is below 5 % of its maximum for {worst.saturated:.0%} of layer {worst.name}'s values"
-    return Candidate(worst.saturated, 0.5, worst.name, detail)
-
-
-# ------------------------------------------------------------------------------------------------------- training
-
-
-def _rate_high(evidence: Evidence) -> Candidate | None:
-    swept = evidence.swept
-    if swept is None or swept.best_gain < 0.25 or swept.ratio <= 2:
-        return None
-    detail = (
-        f"{swept.rate:g} is {swept.ratio:.3g} times the largest rate that works, {max(swept.good_rates):.3g}"
-    )
-    return Candidate(swept.ratio, 2, "the learning rate", detail)
-
-
-def _rate_low(evidence: Evidence) -> Candidate | None:
-    swept = evidence.swept
-    if swept is None or swept.best_gain < 0.25 or swept.ratio >= 0.05 or evidence.progress > 0.6:
-        return None
-    detail = f"{swept.rate:g} is {swept.ratio:.3g} of the smallest rate that gets anywhere, {min(swept.good_rates):.3g}"
-    return Candidate(swept.ratio, 0.05, "the learning rate", detail)
-
-
-def _over_regularised(evidence: Evidence) -> Candidate | None:
-    training = evidence.training
-    dropout = max((one.p for one in training.module.modules() if isinstance(one, nn.Dropout)), default=0.0)
-    penalty = max(float(training.options.get(name, 0.0)) for name in ("l2", "l1"))
-    settings = training.optimizer.defaults
-    decay = max(float(settings.get(name) or 0.0) for name in ("weight_decay", "decoupled_weight_decay")
-                if not isinstance(settings.get(name), bool)) if settings else 0.0  # fmt: skip
-    for value, limit, what in (
-        (dropout, 0.7, "dropout"),
-        (penalty, 0.03, "the penalty"),
-        (decay, 0.3, "the decay"),
-    ):
-        if value > limit:
-            return Candidate(value, limit, what, f"{what} is {value:g}")
-    return None
-
-
-def _overfitting(evidence: Evidence) -> Candidate | None:
-    ran = evidence.ran
-    if ran is None or ran.validation is None or not evidence.whole:
-        return None
-    gap = ran.after.score - ran.validation.score
-    if not gap > 0.1 or not ran.validation.loss > 2 * max(ran.after.loss, 1e-9):
-        return None
-    detail = f"{ran.after.score:.3f} on the rows to learn from, {ran.validation.score:.3f} on others"
-    return Candidate(gap, 0.1, "", detail)
+    alone: bool = False
 
 
 _SIGNAL = ("initialize", "batch_norm", "relu_he", "residual", "gelu_he", "clip")
@@ -407,61 +60,254 @@ _SIGNAL = ("initialize", "batch_norm", "relu_he", "residual", "gelu_he", "clip")
 RULES: dict[str, Rule] = {
     one.code: one
     for one in (
-        Rule("non_finite", "numbers that are not finite", "NaN or infinity anywhere", "by definition", "(1)-(7)",
-             ("standardise_inputs", "rate", "initialize", "clip"), _non_finite, ("exploding",), certain=True),
-        Rule("loss_sign", "the loss is turned round", "ℒ(right outputs) > ℒ(constant outputs)", "by definition",
-             "(3)", ("loss_sign",), _loss_sign, ("non_finite", "rate_high", "rate_low", "no_signal"), certain=True),
-        Rule("not_zeroed", "gradients are added to those of earlier steps",
-             "‖g₂ − (g₁ + fresh)‖ < 0.1 ‖g₁‖", "by definition", "(6)", ("zero_grad",), _not_zeroed,
-             ("rate_high", "non_finite"), certain=True),
-        Rule("double_softmax", "softmax before a loss that takes it itself", "rows of the output sum to 1 ± 10⁻³",
-             "by definition", "(4)", ("remove_output_activation",), _double_softmax, ("rate_low",), certain=True),
-        Rule("output_range", "an output activation that cannot reach the targets",
-             "> 2 % of the targets beyond σ's range; any σ before a loss of raw outputs", "by definition", "(4)",
-             ("remove_output_activation",), _output_range, ("dead_relu", "saturation", "vanishing")),
-        Rule("frozen", "parameters that do not learn", "requires_grad is False, or no gradient comes",
-             "by definition", "(6)", ("unfreeze",), _frozen),
-        Rule("symmetry", "units that nothing tells apart", "equal (w, b, ∂w) for > 50 % of a layer",
-             "section 5", "section 5", ("initialize", "relu_he"), _symmetry,
-             ("vanishing", "dead_relu", "init_small", "rate_low")),
-        Rule("no_activation", "a linear network", "no σ between the linear layers", "section 2", "(2)",
-             ("relu_he", "gelu_he"), _no_activation),
-        Rule("unscaled_inputs", "inputs far from unit size",
-             "RMS > 10 or < 0.02; deviations apart by > 100", "LeCun et al. 1998", "(1)",
-             ("standardise_inputs", "batch_norm"), _unscaled_inputs,
-             ("saturation", "exploding", "dead_relu", "rate_high", "rate_low", "non_finite", "output_scale",
-              "vanishing")),
-        Rule("unscaled_targets", "targets far from unit size", "√(mean² + std²) > 10 or < 0.02",
-             "LeCun et al. 1998", "(4)", ("standardise_targets",), _unscaled_targets,
-             ("rate_high", "rate_low", "non_finite", "exploding", "output_range", "output_scale", "dead_relu")),
-        Rule("init_large", "weights drawn too large", "std(W) > 3 gain/√n_in", "section 5", "(8), (9)",
-             ("initialize", "batch_norm", "relu_he"), _init_large,
-             ("saturation", "exploding", "rate_high", "rate_low", "output_scale", "dead_relu", "non_finite",
-              "vanishing", "overfitting")),
-        Rule("init_small", "weights drawn too small", "RMS(W) < 0.2 gain/√n_in", "section 5", "(8), (9)",
-             ("initialize", "batch_norm", "relu_he"), _init_small, ("vanishing", "rate_low", "dead_relu")),
-        Rule("dead_relu", "dead ReLUs", "0 for every one of 512 rows: > 50 % of a layer", "section 8.3", "(5)",
-             ("initialize", "leaky", "gelu_he", "rate"), _dead_relu, ("vanishing", "rate_low")),
-        Rule("saturation", "saturated units", "σ'(z) < 5 % of its maximum for > 50 % of z",
-             "Glorot, Bengio 2010", "(5)", ("initialize", "relu_he", "batch_norm"), _saturation,
-             ("vanishing", "rate_low")),
-        Rule("exploding", "a signal that grows from layer to layer", "RMS(h) grows > 30 times", "section 4", "(5)",
-             _SIGNAL, _exploding, ("rate_high", "non_finite", "output_scale", "dead_relu", "rate_low")),
-        Rule("vanishing", "an error signal that vanishes", "RMS(δ^(1)) < RMS(δ^(L))/100", "section 4", "(5)",
-             ("relu_he", "batch_norm", "residual", "initialize", "gelu_he"), _vanishing, ("rate_low",)),
-        Rule("output_scale", "an output layer drawn too large", "ℒ₀ > 3 times the baseline", "section 5", "(8)",
-             ("initialize",), _output_scale, ("rate_high",)),
-        Rule("rate_high", "a learning rate that is too high", "lr > 2 times the largest that works",
-             "the sweep G2", "", ("rate", "clip", "batch_norm"), _rate_high, ("dead_relu", "non_finite", "exploding")),
-        Rule("rate_low", "a learning rate that is too low", "lr < 1/20 of the smallest that works", "the sweep G2",
-             "", ("rate",), _rate_low),
-        Rule("over_regularised", "too much regularisation", "dropout > 0.7, penalty > 0.03 or decay > 0.3",
-             "usual settings", "", ("less_regularisation",), _over_regularised, ("rate_low", "dead_relu", "vanishing")),
-        Rule("no_signal", "targets that do not depend on the inputs", "score(real) < score(shuffled) + 5 points",
-             "the gate G3", "", (), _no_signal, ("overfitting",)),
-        Rule("class_imbalance", "a rare class", "rarest < 0.2/n_classes", "usual settings", "",
-             ("class_weights",), _class_imbalance),
-        Rule("overfitting", "overfitting", "score falls by > 10 points on other rows, and the loss doubles",
-             "section 8.4", "", ("early_stopping", "more_regularisation"), _overfitting),
+        Rule(
+            "non_finite",
+            "numbers that are not finite",
+            "NaN or infinity anywhere",
+            "by definition",
+            "(1)-(7)",
+            ("standardise_inputs", "rate", "initialize", "clip"),
+            symptoms.non_finite,
+            ("exploding",),
+            certain=True,
+        ),
+        Rule(
+            "loss_sign",
+            "the loss is turned round",
+            "ℒ(right outputs) > ℒ(constant outputs)",
+            "by definition",
+            "(3)",
+            ("loss_sign",),
+            symptoms.loss_sign,
+            ("non_finite", "rate_high", "rate_low", "no_signal"),
+            certain=True,
+        ),
+        Rule(
+            "not_zeroed",
+            "gradients are added to those of earlier steps",
+            "‖g₂ − (g₁ + fresh)‖ < 0.1 ‖g₁‖",
+            "by definition",
+            "(6)",
+            ("zero_grad",),
+            symptoms.not_zeroed,
+            ("rate_high", "non_finite"),
+            certain=True,
+        ),
+        Rule(
+            "double_softmax",
+            "softmax before a loss that takes it itself",
+            "rows of the output sum to 1 ± 10⁻³",
+            "by definition",
+            "(4)",
+            ("remove_output_activation",),
+            symptoms.double_softmax,
+            ("rate_low",),
+            certain=True,
+        ),
+        Rule(
+            "output_range",
+            "an output activation that cannot reach the targets",
+            "> 2 % of the targets beyond σ's range; any σ before a loss of raw outputs",
+            "by definition",
+            "(4)",
+            ("remove_output_activation",),
+            symptoms.output_range,
+            ("dead_relu", "saturation", "vanishing"),
+        ),
+        Rule(
+            "frozen",
+            "parameters that do not learn",
+            "requires_grad is False, or no gradient comes",
+            "by definition",
+            "(6)",
+            ("unfreeze",),
+            symptoms.frozen,
+        ),
+        Rule(
+            "symmetry",
+            "units that nothing tells apart",
+            "equal (w, b, ∂w) for > 50 % of a layer",
+            "section 5",
+            "section 5",
+            ("initialize", "relu_he"),
+            symptoms.symmetry,
+            ("vanishing", "dead_relu", "init_small", "rate_low"),
+        ),
+        Rule(
+            "no_activation",
+            "a linear network",
+            "no σ between the linear layers",
+            "section 2",
+            "(2)",
+            ("relu_he", "gelu_he"),
+            symptoms.no_activation,
+        ),
+        Rule(
+            "unscaled_inputs",
+            "inputs far from unit size",
+            "RMS > 10 or < 0.02; deviations apart by > 100",
+            "LeCun et al. 1998",
+            "(1)",
+            ("standardise_inputs", "batch_norm"),
+            symptoms.unscaled_inputs,
+            (
+                "saturation",
+                "exploding",
+                "dead_relu",
+                "rate_high",
+                "rate_low",
+                "non_finite",
+                "output_scale",
+                "vanishing",
+            ),
+        ),
+        Rule(
+            "unscaled_targets",
+            "targets far from unit size",
+            "√(mean² + std²) > 10 or < 0.02",
+            "LeCun et al. 1998",
+            "(4)",
+            ("standardise_targets",),
+            symptoms.unscaled_targets,
+            ("rate_high", "rate_low", "non_finite", "exploding", "output_range", "output_scale", "dead_relu"),
+        ),
+        Rule(
+            "init_large",
+            "weights drawn too large",
+            "std(W) > 3 gain/√n_in",
+            "section 5",
+            "(8), (9)",
+            ("initialize", "batch_norm", "relu_he"),
+            symptoms.init_large,
+            (
+                "saturation",
+                "exploding",
+                "rate_high",
+                "rate_low",
+                "output_scale",
+                "dead_relu",
+                "non_finite",
+                "vanishing",
+                "overfitting",
+            ),
+        ),
+        Rule(
+            "init_small",
+            "weights drawn too small",
+            "RMS(W) < 0.2 gain/√n_in",
+            "section 5",
+            "(8), (9)",
+            ("initialize", "batch_norm", "relu_he"),
+            symptoms.init_small,
+            ("vanishing", "rate_low", "dead_relu"),
+        ),
+        Rule(
+            "dead_relu",
+            "dead ReLUs",
+            "0 for every one of 512 rows: > 50 % of a layer",
+            "section 8.3",
+            "(5)",
+            ("initialize", "leaky", "gelu_he", "rate"),
+            symptoms.dead_relu,
+            ("vanishing", "rate_low"),
+        ),
+        Rule(
+            "saturation",
+            "saturated units",
+            "σ'(z) < 5 % of its maximum for > 50 % of z",
+            "Glorot, Bengio 2010",
+            "(5)",
+            ("initialize", "relu_he", "batch_norm"),
+            symptoms.saturation,
+            ("vanishing", "rate_low"),
+        ),
+        Rule(
+            "exploding",
+            "a signal that grows from layer to layer",
+            "RMS(h) grows > 30 times",
+            "section 4",
+            "(5)",
+            _SIGNAL,
+            symptoms.exploding,
+            ("rate_high", "non_finite", "output_scale", "dead_relu", "rate_low"),
+        ),
+        Rule(
+            "vanishing",
+            "an error signal that vanishes",
+            "RMS(δ^(1)) < RMS(δ^(L))/100",
+            "section 4",
+            "(5)",
+            ("relu_he", "batch_norm", "residual", "initialize", "gelu_he"),
+            symptoms.vanishing,
+            ("rate_low",),
+        ),
+        Rule(
+            "output_scale",
+            "an output layer drawn too large",
+            "ℒ₀ > 3 times the baseline",
+            "section 5",
+            "(8)",
+            ("initialize",),
+            symptoms.output_scale,
+            ("rate_high",),
+        ),
+        Rule(
+            "rate_high",
+            "a learning rate that is too high",
+            "lr > 2 times the largest that works",
+            "the sweep G2",
+            "",
+            ("rate", "clip", "batch_norm"),
+            symptoms.rate_high,
+            ("dead_relu", "non_finite", "exploding"),
+        ),
+        Rule(
+            "rate_low",
+            "a learning rate that is too low",
+            "lr < 1/20 of the smallest that works",
+            "the sweep G2",
+            "",
+            ("rate",),
+            symptoms.rate_low,
+        ),
+        Rule(
+            "over_regularised",
+            "too much regularisation",
+            "dropout > 0.6, penalty > 0.003, decay > 0.01 (decoupled: 0.5)",
+            "usual settings",
+            "",
+            ("less_regularisation",),
+            symptoms.over_regularised,
+            ("rate_low", "dead_relu", "vanishing"),
+        ),
+        Rule(
+            "no_signal",
+            "targets that do not depend on the inputs",
+            "score(real) < score(shuffled) + 5 points",
+            "the gate G3",
+            "",
+            (),
+            symptoms.no_signal,
+            ("overfitting",),
+            alone=True,
+        ),
+        Rule(
+            "class_imbalance",
+            "a rare class",
+            "rarest < 0.2/n_classes",
+            "usual settings",
+            "",
+            ("class_weights",),
+            symptoms.class_imbalance,
+        ),
+        Rule(
+            "overfitting",
+            "overfitting",
+            "score falls by > 10 points on other rows, and the loss doubles",
+            "section 8.4",
+            "",
+            ("early_stopping", "more_regularisation"),
+            symptoms.overfitting,
+        ),
     )
-}  # fmt: skip
+}

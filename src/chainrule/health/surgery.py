@@ -27,7 +27,7 @@ RECTIFIERS = ("relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus")
 
 
 def replaced(module: Module, change: Callable[[Module], Module | None]) -> Module:
-    """A copy in which ``change`` has given another module for some of the leaves; None leaves one as it is."""
+    """A copy with other modules for the leaves that ``change`` gives one for; None leaves one as it is."""
     made = module.copy()
     own = None if any(True for _ in made.children()) else change(made)
     if own is not None:
@@ -74,7 +74,7 @@ def _leaves(module: Module) -> Iterator[Module]:
 
 
 def initialized(module: Module, seed: int = 0) -> Module:
-    """A copy with weights drawn anew for the activation that follows: He (9) for rectifiers, else Xavier (8)."""
+    """A copy with weights drawn anew: He's rule (9) before rectifiers, Xavier's (8) elsewhere."""
     made = module.copy()
     rng = np.random.default_rng([seed, 5])
     pairs = activations_after(made)

@@ -1,8 +1,7 @@
 """What a network looks like from inside at one moment: activations, error signals, gradients, layer by layer.
 
-One schema for every source: modules of this library on the tape, PyTorch's by their hooks (both have the same
-hooks), and the engine's telemetry of a training. A layer is what the chapter calls one: a linear module, with the
-normalisations and the activation that follow it; z^(l) is what its activation reads.
+One schema for both libraries, which have the same hooks. A layer is what the chapter calls one: a linear
+module, with the normalisations and the activation that follow it; z^(l) is what its activation reads.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from chainrule.functions.activations import ACTIVATIONS, Activation
 
 __all__ = ["LayerState", "Recording", "Snapshot", "recorded"]
 
-# σ' below this share of its largest value is saturation (Glorot, Bengio 2010 draw the 98th percentiles there).
+# σ' below this share of its largest value is saturation (Glorot, Bengio 2010).
 SATURATED_BELOW = 0.05
 # Activations that are flat at both ends; a ReLU that is flat at one is dead, not saturated.
 BOUNDED = ("sigmoid", "tanh")

@@ -196,7 +196,9 @@ def run(
 
 
 def _losses(training: Training, module: Module, seed: int) -> list[float]:
-    """Train the module; the mean loss of each epoch, none where nothing is to be trained."""
+    """Train the module; the mean loss of each epoch, none where nothing can be trained."""
+    if not np.isfinite(training.X).all():
+        return [float("nan")]
     if not any(one.requires_grad for one in module.parameters()):
         return []
     return (_by_hand if training.is_by_hand else _by_fit)(training, module, seed)
@@ -282,6 +284,8 @@ def loss_function(training: Training) -> Callable[[Any, Any], Any]:
 
 def outputs_of(module: Module, X: np.ndarray) -> np.ndarray:
     """Raw outputs in evaluation mode, of any module."""
+    if not all(one.requires_grad for one in module.parameters()):
+        module = module.copy().requires_grad_(True)  # what is frozen predicts all the same, by a plan
     with np.errstate(all="ignore"):
         outputs: np.ndarray = predict(module, X)
     return outputs
