@@ -1,8 +1,8 @@
-"""From evidence to findings: which of the rules that hold is the cause, which follow from it, which are notes.
+"""From evidence to findings: which of the rules that hold is the cause, what follows, what is a note.
 
-A cause is not argued but tried. The remedies of each rule that holds are run, and the rule whose remedy brings
-most is the cause; what it is known to bring about is put under it. Without a remedy that helps, and with every
-gate passed, what holds is a note.
+A cause is not argued but tried. The remedies of each rule that holds are run, and the rule whose remedy
+brings most is the cause; what it is known to bring about is put under it. Without a remedy that helps, and
+with every gate passed, what holds is a note.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gates before alarms: three short experiments that say whether a network fails to learn at all.
 
-A measurement that looks odd is no illness. G1: it cannot even memorise 32 examples. G2: no learning rate makes
-the loss fall. G3: it does as well when the inputs are dealt out to the wrong targets. A network that passes all
-of them can learn.
+A measurement that looks odd is no illness. G1: it cannot even memorise 32 examples. G2: no learning rate
+makes the loss fall. G3: it does as well when the inputs are dealt out to the wrong targets. A network that
+passes all of them can learn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the rules look for: each a function of the evidence to the number, its limit and where, or to nothing."""
+"""What the rules look for: functions of the evidence to a number, its limit and where, or to nothing."""
 
 from __future__ import annotations
 
