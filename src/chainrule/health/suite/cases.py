@@ -124,29 +124,40 @@ DIGITS_DEEP_SGD = Twin("digits", (32,) * 8, optimizer=SGD(lr=0.01, momentum=0.9)
 DIGITS_NORM = Twin("digits", (32,) * 8, init=None, norm=True, optimizer=SGD(lr=0.02, momentum=0.9), epochs=15)
 DIGITS_DROPOUT = Twin("digits", (64, 64), dropout=0.2, epochs=20)
 DIGITS_SIGMOID = Twin("digits", (32,), "sigmoid", "xavier_uniform", Adam(lr=1e-2), epochs=20)
+DIGITS_PLAIN = Twin("digits", (32, 32), "tanh", "xavier_uniform", SGD(lr=0.05), epochs=8)
+ODD_SIGMOID = Twin("digits_odd", (32,), "sigmoid", "xavier_uniform", SGD(lr=0.1, momentum=0.9), epochs=20)
+ODD_DEEP = Twin("digits_odd", (32,) * 8, optimizer=SGD(lr=0.01, momentum=0.9), epochs=20)
 ODD = Twin("digits_odd", (32, 32), "gelu", optimizer=AdamW(lr=3e-3), epochs=20)
 ODD_SGD = Twin("digits_odd", (32, 32), "tanh", "xavier_normal", SGD(lr=0.05, momentum=0.9), epochs=15)
 ODD_BINARY = Twin("digits_odd", (32,), loss=nn.BCEWithLogitsLoss(), n_outputs=1, epochs=20)
 NOISY = Twin("digits_noisy", (32,), optimizer=Adam(lr=2e-3), epochs=8)
+NOISY_SGD = Twin("digits_noisy", (24, 24), optimizer=SGD(lr=0.02), epochs=12)
+HALF_PLAIN = Twin("digits_half", (24, 24), optimizer=SGD(lr=0.01), epochs=8)
+HALF_DEEP_SGD = Twin("digits_half", (24,) * 5, optimizer=SGD(lr=0.02, momentum=0.9), epochs=20)
 HALF = Twin("digits_half", (32, 16), "elu", optimizer=SGD(lr=0.03, momentum=0.9), epochs=12)
+HALF_TANH_PLAIN = Twin("digits_half", (32,), "tanh", "xavier_uniform", SGD(lr=0.02), epochs=8)
+HALF_TANH = Twin("digits_half", (24, 24), "tanh", "xavier_uniform", SGD(lr=0.02, momentum=0.9), epochs=8)
 HALF_DEEP = Twin("digits_half", (24,) * 5, optimizer=Adam(lr=3e-3), epochs=20)
 CANCER = Twin("cancer", (16,), optimizer=Adam(lr=5e-3), epochs=20)
 CANCER_SGD = Twin("cancer", (16, 16), "tanh", "xavier_uniform", SGD(lr=0.05), batch_size=16, epochs=20)
 WINE = Twin("wine", (16,), optimizer=SGD(lr=0.05), batch_size=8, epochs=20)
-WINE_DEEP = Twin("wine", (16,) * 4, optimizer=Adam(lr=3e-3), batch_size=8, epochs=30)
-IRIS = Twin("iris", (16, 8), "silu", optimizer=Adam(lr=1e-2), batch_size=10, epochs=30)
+IRIS_PLAIN = Twin("iris", (12, 12), "tanh", "xavier_uniform", SGD(lr=0.05), batch_size=10, epochs=25)
+IRIS_NARROW = Twin("iris", (4, 4, 4), "tanh", "xavier_uniform", Adam(lr=1e-2), batch_size=10, epochs=40)
+MOONS_NARROW = Twin("moons", (6, 6), optimizer=Adam(lr=1e-2), epochs=30)
+CIRCLES_NARROW = Twin("circles", (8,) * 4, optimizer=Adam(lr=1e-2), epochs=20)
 MOONS = Twin("moons", (32, 16), optimizer=Adam(lr=5e-3), epochs=40)
 MOONS_TANH = Twin("moons", (24,), "tanh", "xavier_uniform", SGD(lr=0.2, momentum=0.9), epochs=40)
 CIRCLES = Twin("circles", (32,), optimizer=SGD(lr=0.1, momentum=0.9), epochs=30)
+CIRCLES_TANH = Twin("circles", (24, 24), "tanh", "xavier_normal", SGD(lr=0.05, momentum=0.9), epochs=25)
 CIRCLES_DEEP = Twin("circles", (24,) * 5, optimizer=Adam(lr=3e-3), epochs=30)
-CIRCLES_RESIDUAL = Twin("circles", (24,) * 8, residual=True, optimizer=Adam(lr=2e-3), epochs=25)
+CIRCLES_DEEP_SGD = Twin("circles", (24,) * 6, optimizer=SGD(lr=0.05, momentum=0.9), epochs=30)
+RESIDUAL = Twin("digits_half", (24,) * 12, init=None, residual=True, optimizer=SGD(lr=0.02), epochs=15)
 XOR = Twin("xor", (32,), "tanh", "xavier_normal", Adam(lr=1e-2), epochs=40)
-XOR_BINARY = Twin("xor", (32, 16), loss=nn.BCEWithLogitsLoss(), n_outputs=1, epochs=40)
 SPIRALS = Twin("spirals", (48, 48), "silu", optimizer=Adam(lr=5e-3), epochs=120)
 CLUSTERS = Twin("clusters", (48, 24), "leaky_relu", optimizer=SGD(lr=0.05, momentum=0.9), epochs=20)
 CLUSTERS_DEEP = Twin("clusters", (32,) * 7, optimizer=Adam(lr=2e-3), epochs=25)
-CLUSTERS_NORM = Twin("clusters", (32, 32, 32), norm=True, optimizer=SGD(lr=0.05, momentum=0.9), epochs=20)
 BALANCED = Twin("imbalanced", (24,), epochs=40, options={"class_weight": "balanced"})
+CLUSTERS_PLAIN = Twin("clusters", (24, 24), optimizer=SGD(lr=0.02), epochs=10)
 DIABETES = Twin("diabetes", (16,), optimizer=SGD(lr=0.01), epochs=25)
 DIABETES_HUBER = Twin("diabetes", (16,), loss=nn.HuberLoss(), optimizer=Adam(lr=3e-3), epochs=20)
 FRIEDMAN = Twin("friedman", (48, 24), optimizer=Adam(lr=5e-3), epochs=40)
@@ -157,7 +168,6 @@ PLANE_SGD = Twin("plane", (32, 16), "elu", "lecun_normal", SGD(lr=0.02, momentum
 WAVE = Twin("wave", (64,), "tanh", None, Adam(lr=1e-2), epochs=150)
 WAVE_DEEP = Twin("wave", (32,) * 4, optimizer=Adam(lr=3e-3), epochs=80)
 PRODUCT = Twin("product", (48, 24), "silu", optimizer=Adam(lr=5e-3), epochs=60)
-COUNTS = Twin("counts", (32,), loss=nn.PoissonNLLLoss(), epochs=40)
 
 # ---------------------------------------------------------------------------------------------------- cases
 
@@ -167,6 +177,7 @@ _STARTS = [
     _case("zero-weights-circles", CIRCLES_DEEP, faults.constant_weights(0.0), "symmetry"),
     _case("constant-weights-digits", DIGITS_TANH, faults.constant_weights(0.1), "symmetry"),
     _case("constant-weights-moons", MOONS_TANH, faults.constant_weights(0.3), "symmetry"),
+    _case("constant-weights-half", HALF, faults.constant_weights(0.1), "symmetry"),
     _case("constant-weights-product", PRODUCT, faults.constant_weights(0.05), "symmetry"),
     _case("small-weights-digits", DIGITS_DEEP_SGD, faults.scaled_weights(0.01), "init_small vanishing"),
     _case("tiny-weights-digits", DIGITS_DEEP, faults.scaled_weights(0.001), "init_small vanishing"),
@@ -178,7 +189,8 @@ _STARTS = [
     _case("large-weights-friedman", FRIEDMAN, faults.scaled_weights(10), "init_large output_scale"),
     _case("large-weights-diabetes", DIABETES, faults.scaled_weights(10), "init_large output_scale"),
     _case("large-weights-half", HALF_DEEP, faults.scaled_weights(10), "init_large exploding output_scale"),
-    _case("large-output-digits", DIGITS_SGD, faults.scaled_output(100), "output_scale init_large"),
+    _case("large-output-clusters", CLUSTERS, faults.scaled_output(100), "output_scale init_large"),
+    _case("large-output-noisy", NOISY_SGD, faults.scaled_output(100), "output_scale init_large"),
     _case("large-output-plane", PLANE, faults.scaled_output(100), "output_scale init_large"),
     _case("large-output-half", HALF, faults.scaled_output(100), "output_scale init_large"),
     _case("large-output-friedman", FRIEDMAN, faults.scaled_output(100), "output_scale init_large"),
@@ -186,15 +198,22 @@ _STARTS = [
 _DEPTH = [
     _case("deep-sigmoid-digits", DIGITS_DEEP, faults.activations("sigmoid"), "vanishing"),
     _case("deep-sigmoid-digits-sgd", DIGITS_DEEP_SGD, faults.activations("sigmoid"), "vanishing"),
-    _case("deep-sigmoid-clusters", CLUSTERS_DEEP, faults.activations("sigmoid"), "vanishing"),
-    _case("deep-sigmoid-circles", CIRCLES_DEEP, faults.activations("sigmoid"), "vanishing"),
+    _case("deep-sigmoid-clusters", CLUSTERS_DEEP, faults.sigmoids(), "vanishing"),
+    _case("deep-sigmoid-circles", CIRCLES_DEEP_SGD, faults.activations("sigmoid"), "vanishing"),
+    _case("deep-sigmoid-half", HALF_DEEP_SGD, faults.sigmoids(), "vanishing"),
+    _case("deeper-sigmoid-digits", DIGITS_SIGMOID, faults.deeper(5, "sigmoid"), "vanishing"),
+    _case("deeper-sigmoid-odd", ODD_SIGMOID, faults.deeper(5, "sigmoid"), "vanishing"),
     _case("deep-sigmoid-wave", WAVE_DEEP, faults.activations("sigmoid"), "vanishing"),
     _case("no-normalization-digits", DIGITS_NORM, faults.without_normalization, "vanishing init_small"),
+    _case("no-shortcuts-half", RESIDUAL, faults.without_shortcuts, "vanishing init_small"),
     _case("exploding-digits", DIGITS_DEEP_SGD, faults.scaled_weights(3), "exploding init_large output_scale"),
     _case("exploding-clusters", CLUSTERS_DEEP, faults.scaled_weights(4), "exploding init_large output_scale"),
+    _case("exploding-half", HALF_DEEP, faults.scaled_weights(5), "exploding init_large output_scale"),
+    _case("exploding-odd", ODD_DEEP, faults.scaled_weights(3), "exploding init_large output_scale"),
     _case("exploding-friedman", FRIEDMAN_DEEP, faults.scaled_weights(4), "exploding init_large output_scale"),
     _case("saturated-tanh-digits", DIGITS_TANH, faults.scaled_hidden_weights(30), "saturation init_large"),
-    _case("saturated-tanh-xor", XOR, faults.scaled_hidden_weights(100), "saturation init_large"),
+    _case("saturated-tanh-half", HALF_TANH, faults.scaled_hidden_weights(30), "saturation init_large"),
+    _case("saturated-tanh-circles", CIRCLES_TANH, faults.scaled_hidden_weights(100), "saturation init_large"),
     _case("saturated-tanh-odd", ODD_SGD, faults.scaled_hidden_weights(30), "saturation init_large"),
     _case("saturated-tanh-friedman", FRIEDMAN_SGD, faults.scaled_hidden_weights(30), "saturation init_large"),
     _case("saturated-sigmoid-digits", DIGITS_SIGMOID, faults.hidden_biases(30.0), "saturation"),
@@ -203,7 +222,8 @@ _DEPTH = [
     _case("dead-relu-moons", MOONS, faults.hidden_biases(-5.0), "dead_relu"),
     _case("dead-relu-circles", CIRCLES, faults.hidden_biases(-10.0), "dead_relu"),
     _case("dead-relu-friedman", FRIEDMAN, faults.hidden_biases(-10.0), "dead_relu"),
-    _case("dead-relu-plane", PLANE, faults.hidden_biases(-10.0, share=0.95), "dead_relu"),
+    _case("dead-relu-plane", PLANE, faults.hidden_biases(-20.0), "dead_relu"),
+    _case("dead-relu-cancer", CANCER, faults.hidden_biases(-20.0), "dead_relu"),
 ]
 _STEPS = [
     _case("fast-adam-digits", DIGITS, faults.rate_times(100), "rate_high"),
@@ -217,47 +237,38 @@ _STEPS = [
     _case("slow-sgd-wine", WINE, faults.rate_times(1e-3), "rate_low"),
     _case("slow-adam-friedman", FRIEDMAN, faults.rate_times(1e-3), "rate_low"),
     _case("slow-sgd-cancer", CANCER_SGD, faults.rate_times(1e-4), "rate_low"),
-    _case(
-        "frozen-digits", Twin("digits", (12,) * 4, epochs=10), faults.frozen(lambda all: all[-1:]), "frozen"
-    ),
-    _case("frozen-moons", MOONS, faults.frozen(lambda all: []), "frozen"),
-    _case(
-        "frozen-friedman",
-        Twin("friedman", (12, 12, 12), epochs=30),
-        faults.frozen(lambda all: all[-1:]),
-        "frozen",
-    ),
-    _case(
-        "frozen-circles",
-        Twin("circles", (8,) * 4, optimizer=Adam(lr=1e-2), epochs=20),
-        faults.frozen(lambda all: all[-1:]),
-        "frozen",
-    ),
-    _case("frozen-iris", IRIS, faults.frozen(lambda all: []), "frozen"),
+    _case("frozen-digits", Twin("digits", (12,) * 4, epochs=10), faults.head_only, "frozen"),
+    _case("frozen-moons", MOONS_NARROW, faults.head_only, "frozen"),
+    _case("frozen-friedman", Twin("friedman", (12, 12, 12), epochs=30), faults.head_only, "frozen"),
+    _case("frozen-circles", CIRCLES_NARROW, faults.head_only, "frozen"),
+    _case("frozen-iris", IRIS_NARROW, faults.head_only, "frozen"),
     _case("not-zeroed-digits", DIGITS_SGD, faults.not_zeroed, "not_zeroed"),
     _case("not-zeroed-clusters", CLUSTERS, faults.not_zeroed, "not_zeroed"),
-    _case("not-zeroed-wine", WINE, faults.not_zeroed, "not_zeroed"),
+    _case("not-zeroed-odd", ODD_SGD, faults.not_zeroed, "not_zeroed"),
+    _case("not-zeroed-half", HALF, faults.not_zeroed, "not_zeroed"),
     _case("not-zeroed-friedman", FRIEDMAN_SGD, faults.not_zeroed, "not_zeroed"),
     _case("not-zeroed-plane", PLANE_SGD, faults.not_zeroed, "not_zeroed"),
+    _case("negated-loss-noisy", NOISY, faults.loss_sign, "loss_sign"),
     _case("climbing-digits", DIGITS, faults.maximized, "loss_sign"),
-    _case("negated-loss-odd", ODD, faults.loss_sign, "loss_sign"),
-    _case("negated-loss-friedman", FRIEDMAN, faults.loss_sign, "loss_sign"),
+    _case("negated-loss-odd", ODD_SGD, faults.loss_sign, "loss_sign"),
+    _case("negated-loss-friedman", FRIEDMAN_SGD, faults.loss_sign, "loss_sign"),
     _case("negated-loss-cancer", CANCER, faults.loss_sign, "loss_sign"),
     _case("climbing-diabetes", DIABETES, faults.maximized, "loss_sign"),
 ]
 _OUTPUTS = [
-    _case("softmax-twice-digits", DIGITS_SGD, faults.softmax_before_loss, "double_softmax"),
-    _case("softmax-twice-digits-tanh", DIGITS_TANH, faults.softmax_before_loss, "double_softmax"),
-    _case("softmax-twice-half", HALF, faults.softmax_before_loss, "double_softmax"),
-    _case("softmax-twice-wine", WINE, faults.softmax_before_loss, "double_softmax"),
-    _case("softmax-twice-clusters", CLUSTERS, faults.softmax_before_loss, "double_softmax"),
-    _case("softmax-twice-noisy", NOISY, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-digits", DIGITS_PLAIN, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-noisy", NOISY_SGD, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-half", HALF_PLAIN, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-half-tanh", HALF_TANH_PLAIN, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-clusters", CLUSTERS_PLAIN, faults.softmax_before_loss, "double_softmax"),
+    _case("softmax-twice-iris", IRIS_PLAIN, faults.softmax_before_loss, "double_softmax"),
     _case("sigmoid-output-friedman", FRIEDMAN, faults.output_activation("sigmoid"), "output_range"),
-    _case("tanh-output-diabetes", DIABETES, faults.output_activation("tanh"), "output_range"),
+    _case("relu-output-diabetes", DIABETES, faults.output_activation("relu"), "output_range"),
+    _case("sigmoid-output-product", PRODUCT, faults.output_activation("sigmoid"), "output_range"),
     _case("relu-output-plane", PLANE, faults.output_activation("relu"), "output_range"),
     _case("sigmoid-output-wave", WAVE, faults.output_activation("sigmoid"), "output_range"),
-    _case("relu-output-digits", DIGITS_DEEP, faults.output_activation("relu"), "output_range"),
-    _case("relu-output-clusters", CLUSTERS, faults.output_activation("relu"), "output_range"),
+    _case("relu-output-noisy", NOISY_SGD, faults.output_activation("relu"), "output_range"),
+    _case("sigmoid-output-half", HALF_PLAIN, faults.output_activation("sigmoid"), "output_range"),
     _case("linear-moons", MOONS, faults.activations("identity"), "no_activation"),
     _case("linear-circles", CIRCLES_DEEP, faults.activations("identity"), "no_activation"),
     _case("linear-xor", XOR, faults.activations("identity"), "no_activation"),
@@ -274,7 +285,7 @@ _DATA = [
     _case("offset-clusters", CLUSTERS, faults.offset_inputs(1e3), "unscaled_inputs"),
     _case("large-inputs-digits", DIGITS_TANH, faults.scaled_inputs(255), "unscaled_inputs"),
     _case("raw-inputs-diabetes", DIABETES, faults.raw_inputs("diabetes"), "unscaled_inputs"),
-    _case("large-targets-friedman", FRIEDMAN, faults.scaled_targets(1e4), "unscaled_targets"),
+    _case("large-targets-friedman", FRIEDMAN_SGD, faults.scaled_targets(1e4), "unscaled_targets"),
     _case("large-targets-diabetes", DIABETES_HUBER, faults.scaled_targets(1e4), "unscaled_targets"),
     _case("offset-targets-plane", PLANE, faults.scaled_targets(1.0, 1e4), "unscaled_targets"),
     _case("offset-targets-wave", WAVE, faults.scaled_targets(1.0, 1e3), "unscaled_targets"),

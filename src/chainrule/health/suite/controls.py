@@ -34,6 +34,7 @@ CONTROLS: tuple[Case, ...] = (
         "deep-normalized", Twin("digits_half", (24,) * 8, norm=True, optimizer=SGD(lr=0.02, momentum=0.9)),
     ),
     _control("deep-tanh", Twin("digits_odd", (32,) * 8, "tanh", "xavier_uniform", Adam(lr=1e-3))),
+    _control("deep-sigmoid", Twin("circles", (24,) * 5, "sigmoid", optimizer=Adam(lr=3e-3), epochs=30)),
     # Activations and widths.
     _control("shallow-sigmoid", Twin("digits", (64,), "sigmoid", "xavier_uniform", Adam(lr=1e-2))),
     _control("sigmoid-cancer", Twin("cancer", (16,), "sigmoid", None, SGD(lr=0.1, momentum=0.9))),
@@ -75,7 +76,7 @@ CONTROLS: tuple[Case, ...] = (
     _control("imbalanced", Twin("digits_rare", (32,)), scored="balanced_accuracy"),
     _control("imbalanced-weighted", BALANCED, scored="balanced_accuracy"),
     # Losses.
-    _control("noise-ceiling", Twin("ceiling", (16,), optimizer=Adam(lr=2e-3), epochs=20)),
+    _control("noise-ceiling", Twin("ceiling", (8,), "tanh", None, SGD(lr=0.01), epochs=25)),
     _control("diabetes", Twin("diabetes", (16,), optimizer=SGD(lr=0.01), epochs=25)),
     _control("huber", Twin("friedman", (32,), "tanh", "xavier_uniform", Adam(lr=1e-2), nn.HuberLoss(),
                            epochs=40)),

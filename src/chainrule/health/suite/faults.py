@@ -17,7 +17,7 @@ from chainrule.nn import Module
 from chainrule.optim import Optimizer
 from chainrule.tape import Tensor
 
-__all__ = ["Edit", "Log", "NegatedLoss", "ProbabilityLoss", "Softmax", "step_without_zero_grad"]
+__all__ = ["Edit", "Log", "NegatedLoss", "Softmax", "step_without_zero_grad"]
 
 Edit = Callable[[Training], Training]
 
@@ -145,6 +145,32 @@ def activations(name: str) -> Edit:
     return lambda training: with_module(training, lambda module: replace_modules(module, new))
 
 
+def sigmoids(seed: int = 0) -> Edit:
+    """Sigmoids in all hidden layers, with the start that is made for them, Xavier's (equation (8))."""
+
+    def edit(training: Training) -> Training:
+        changed = activations("sigmoid")(training)
+        changed.module.initialize("xavier_uniform", rng=seed)
+        return changed
+
+    return edit
+
+
+def deeper(n_layers: int, activation: str) -> Edit:
+    """So many more hidden layers before the last, as wide as what it reads, with Xavier's start."""
+
+    def edit(training: Training) -> Training:
+        assert isinstance(training.module, nn.Sequential)
+        *before, last = training.module.copy()
+        random = np.random.default_rng(14)
+        for _ in range(n_layers):
+            layer = nn.Linear(last.in_features, last.in_features)
+            before += [layer.initialize("xavier_uniform", rng=random), nn.activation_module(activation)]
+        return training.altered(module=nn.Sequential(*before, last))
+
+    return edit
+
+
 def without_normalization(training: Training) -> Training:
     """Batch normalization taken out."""
 
@@ -231,17 +257,6 @@ class NegatedLoss:
         return self.loss(outputs, y) * -1.0
 
 
-class ProbabilityLoss:
-    """−log of the class's probability, written out: where that underflows to 0 it is infinite."""
-
-    def __call__(self, outputs: Any, y: Any) -> Any:
-        """The mean over the rows."""
-        shifted = outputs.exp()
-        probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-        chosen = (probabilities * np.eye(outputs.shape[1], dtype=np.float32)[y]).sum(axis=1)
-        return chosen.log().mean() * -1.0
-
-
 def loss_sign(training: Training) -> Training:
     """The loss negated."""
     return training.altered(loss=NegatedLoss(training))
@@ -250,11 +265,6 @@ def loss_sign(training: Training) -> Training:
 def maximized(training: Training) -> Training:
     """The optimizer climbs."""
     return training.altered(optimizer=with_settings(training.optimizer, maximize=True))
-
-
-def probability_loss(training: Training) -> Training:
-    """A cross-entropy written out, without the care that the library's takes."""
-    return training.altered(loss=ProbabilityLoss())
 
 
 def not_zeroed(training: Training) -> Training:
@@ -308,6 +318,11 @@ def frozen(keep: Callable[[list[Any]], list[Any]]) -> Edit:
             layer.requires_grad_(True)
 
     return lambda training: with_module(training, change)
+
+
+def head_only(training: Training) -> Training:
+    """Only the last layer is trained."""
+    return frozen(lambda layers: layers[-1:])(training)
 
 
 def longer(factor: int) -> Edit:
