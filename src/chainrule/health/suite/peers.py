@@ -189,6 +189,9 @@ def sagemaker_poor_weight_initialization(
 ) -> bool:
     """At the start: variances of the ReLUs' inputs differ tenfold between layers, or a gradient's 5th and
     95th percentile lie within 0.001.
+
+    The third part of the rule, a loss that does not fall in the first 10 steps, is left out: what is recorded
+    is one number an epoch.
     """
     start = recording.snapshots[0]
     variances = [activation.z.var() for activation in start.activations if activation.name == "relu"]
