@@ -231,7 +231,7 @@ def load(name: str) -> Data:
     --------
     >>> wine = load("wine")
     >>> wine.train[0].shape, wine.validation[0].shape, wine.n_outputs
-    ((118, 13), (60, 13), 3)
+    ((119, 13), (59, 13), 3)
     """
     X, y = {**_CLASSES, **_NUMBERS}[name]()
     order = np.random.default_rng(3).permutation(len(X))
