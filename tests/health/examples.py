@@ -1,5 +1,7 @@
 """Small trainings that the tests of this room look at."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from chainrule import nn, optim
@@ -18,7 +20,7 @@ def chain(*widths: int, activation: str = "relu", seed: int = 0) -> nn.Sequentia
     """Linear modules with an activation between them, by He's rule."""
     rng = np.random.default_rng(seed)
     modules: list[nn.Module] = []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         modules += [
             nn.Linear(n_in, n_out, rng=rng).initialize("he_normal", rng),
             nn.activation_module(activation),
@@ -37,7 +39,7 @@ def classes(module: nn.Module | None = None, **changes: object) -> Training:
 def numbers(module: nn.Module | None = None, **changes: object) -> Training:
     """A training that learns a product."""
     rng = np.random.default_rng(1)
-    X = rng.normal(size=(240, 2)).astype(np.float32)
+    X = rng.normal(size=(800, 2)).astype(np.float32)
     y = (X[:, :1] * X[:, 1:]).astype(np.float32)
     module = chain(2, 24, 24, 1, activation="tanh") if module is None else module
-    return Training(module, X, y, nn.MSELoss(), optim.Adam(lr=1e-2), epochs=40).altered(**changes)
+    return Training(module, X, y, nn.MSELoss(), optim.Adam(lr=1e-2), epochs=20).altered(**changes)

@@ -1,4 +1,4 @@
-"""The checkup: silent on what learns, and one planted fault after the other by name, with a remedy that helps."""
+"""The checkup: silent on what learns, and planted faults by name, each with a remedy that helps."""
 
 import json
 import re
@@ -36,16 +36,22 @@ def negative(z, y):
 
 
 def accumulating(module, optimizer, x, y):
-    value = nn.CrossEntropyLoss()(module(x), y)
+    value = nn.MSELoss()(module(x), y)
     value.backward()
     optimizer.step()
     return value
 
 
 def frozen(module: nn.Sequential) -> nn.Sequential:
-    module[0].requires_grad_(False)
-    module[0].weight = np.zeros_like(module[0].weight.data)
+    """Only the biases learn."""
+    for parameter in module.parameters():
+        parameter.requires_grad = parameter.ndim == 1
     return module
+
+
+def unrelated() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"X": rng.normal(size=(240, 30)).astype(np.float32), "y": rng.integers(0, 3, 240)}
 
 
 X, Y = blobs()
@@ -55,16 +61,16 @@ FAULTS = {
     "init_small": classes(scaled(chain(2, 16, 16, 16, 3), 1e-3), epochs=6),
     "init_large": numbers(scaled(chain(2, 24, 24, 1, activation="tanh"), 30.0)),
     "vanishing": classes(chain(2, *[12] * 8, 3, activation="sigmoid")),
-    "rate_high": classes(optimizer=optim.Adam(lr=30.0)),
+    "rate_high": numbers(optimizer=optim.Adam(lr=3.0)),
     "rate_low": classes(optimizer=optim.Adam(lr=1e-6)),
     "loss_sign": classes(loss=negative),
-    "not_zeroed": classes(step=accumulating, optimizer=optim.SGD(lr=0.5, momentum=0.9)),
+    "not_zeroed": numbers(step=accumulating, optimizer=optim.SGD(lr=0.1, momentum=0.9), epochs=8),
     "output_range": numbers(nn.Sequential(*chain(2, 24, 24, 1, activation="tanh"), nn.Sigmoid())),
     "no_activation": numbers(nn.Sequential(nn.Linear(2, 16, rng=0), nn.Linear(16, 1, rng=1))),
     "unscaled_inputs": classes(X=(1e4 * X + 3e4).astype(np.float32)),
     "unscaled_targets": numbers(y=(1e4 * numbers().y + 2e4).astype(np.float32)),
     "over_regularised": classes(options={"l2": 10.0}),
-    "no_signal": classes(y=np.random.default_rng(0).permutation(Y), epochs=5),
+    "no_signal": classes(chain(30, 32, 3), **unrelated()),
     "non_finite": classes(X=np.where(np.arange(480).reshape(240, 2) == 7, np.nan, X).astype(np.float32)),
     "frozen": classes(frozen(chain(2, 16, 3))),
 }  # fmt: skip
@@ -90,7 +96,7 @@ def test_a_planted_fault_is_the_first_cause(code):
     [
         classes(), numbers(), classes(optimizer=optim.SGD(lr=0.1, momentum=0.9)), classes(chain(2, 3)),
         classes(chain(2, *[16] * 6, 3)), numbers(chain(2, 24, 24, 1, activation="gelu")),
-        classes(nn.Sequential(nn.Linear(2, 16, rng=0), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3, rng=0))),
+        classes(nn.Sequential(*chain(2, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), *chain(16, 3))),
         classes(run(classes()).module),
     ],
 )  # fmt: skip
@@ -100,12 +106,12 @@ def test_silent_on_what_learns(training):
 
 
 def test_consequences_are_under_their_cause():
-    report = examine(FAULTS["unscaled_inputs"], BUDGET)
+    report = examine(FAULTS["init_large"], BUDGET)
     first = report.findings[0]
-    assert first.code == "unscaled_inputs"
+    assert first.code == "init_large"
     codes = {one.code for one in report.findings} | {one.code for one in first.consequences}
     assert first.consequences
-    assert {one.code for one in first.consequences} <= set(RULES["unscaled_inputs"].consequences)
+    assert {one.code for one in first.consequences} <= set(RULES["init_large"].consequences)
     assert codes == {rule.code for rule, _ in candidates(report.evidence)}
 
 
@@ -136,7 +142,7 @@ def test_modules_estimators_and_names():
     )
     assert report.ok
     assert report.evidence.training.validation[1].dtype == np.int64
-    network = MLPClassifier((16,), max_iter=40, learning_rate_init=0.01, random_state=0).fit(X, y)
+    network = MLPClassifier((16,), solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
     assert checkup(network, (X, y), optimizer="adam", budget=BUDGET).ok
     regression = checkup(chain(2, 16, 1), (X, X[:, 0]), epochs=30, batch_size=16, budget=BUDGET)
     assert regression.evidence.training.y.shape == (240, 1)
@@ -158,7 +164,7 @@ def test_pytorch_modules():
     for parameter in net.parameters():
         torch.nn.init.zeros_(parameter)
     report = checkup(net, data, optimizer=optimizer, budget=BUDGET)
-    assert [one.code for one in report.findings if one.critical][0] == "symmetry"
+    assert next(one.code for one in report.findings if one.critical) == "symmetry"
 
 
 @pytest.mark.parametrize(
@@ -180,15 +186,8 @@ def test_what_is_refused(arguments, message):
 
 
 def test_times():
-    assert [seconds_of(one) for one in ("5s", "1.5m", "2min", "1h", "7", 3, 0.5)] == [
-        5,
-        90,
-        120,
-        3600,
-        7,
-        3,
-        0.5,
-    ]
+    times = {"5s": 5, "1.5m": 90, "2min": 120, "1h": 3600, "7": 7, 3: 3, 0.5: 0.5}
+    assert [seconds_of(one) for one in times] == list(times.values())
 
 
 def test_little_time_is_said_and_nothing_is_made_up():

@@ -116,8 +116,11 @@ def _ranked(findings: list[Finding]) -> list[Finding]:
 
     def place(one: Finding) -> tuple[bool, bool, bool, int]:
         return (
-            not one.critical, one.gain < AS_GOOD * best, one.candidate.late, order.index(one.code)
-        )  # fmt: skip
+            not one.critical,
+            one.gain < AS_GOOD * best and not RULES[one.code].alone,
+            one.candidate.late,
+            order.index(one.code),
+        )
 
     return sorted(findings, key=place)
 

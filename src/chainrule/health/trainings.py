@@ -306,7 +306,8 @@ def measure(
     if not np.isfinite(X).all():
         return Measured(float("nan"), float("nan"))
     outputs = outputs_of(module, X)
-    return Measured(loss_of(training, outputs, y), score_of(training, outputs, y))
+    with np.errstate(all="ignore"):
+        return Measured(loss_of(training, outputs, y), score_of(training, outputs, y))
 
 
 def score_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:

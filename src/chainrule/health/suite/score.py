@@ -174,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def line(one: Outcome) -> str:
     """An outcome in one line."""
     if one.family == "control":
-        return f"{one.case:28} {'control':17} {one.half:8} {'ALARM ' + str(one.named) if one.alarmed else 'silent'}"
+        said = f"ALARM {one.named}" if one.alarmed else "silent"
+        return f"{one.case:28} {'control':17} {one.half:8} {said}"
     verdict = "missed" if not one.alarmed else ("right" if one.names_within(1) else f"named {one.named[:2]}")
     numbers = f"{one.before:6.1f} -> {one.after:6.1f} of {one.twin:5.1f}"
     return f"{one.case:28} {one.family:17} {one.half:8} {numbers} {one.remedy:24} {verdict}"
