@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Verdict", "against_limit", "gate_rows", "judged", "number", "place", "remedies_of", "remedy_words",
-    "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried", "verdict_of", "verdict_sentence",
-    "with_consequences",
+    "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried", "verdict_of",
+    "verdict_sentence", "with_consequences",
 ]  # fmt: skip
 
 WIDTH = 100
@@ -36,8 +36,8 @@ PLACES = {"": "the whole network", "X": "X, the inputs", "y": "y, the targets"}
 NEEDS = {
     "non_finite": ("ran",), "frozen": ("start",), "symmetry": ("start",), "exploding": ("start",),
     "vanishing": ("start",), "saturation": ("start",), "output_scale": ("start",),
-    "dead_relu": ("start", "end"), "rate_high": ("swept",), "rate_low": ("swept",), "no_signal": ("memorised", "blind"),
-    "overfitting": ("ran", "whole"),
+    "dead_relu": ("start", "end"), "rate_high": ("swept",), "rate_low": ("swept",),
+    "no_signal": ("memorised", "blind"), "overfitting": ("ran", "whole"),
 }  # fmt: skip
 
 
