@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
@@ -13,7 +13,7 @@ from chainrule.health.gates import Sweep
 from chainrule.health.jacobians import JacobianSpectrum, Spectrum
 from chainrule.health.proof import WORST_SCORE, Proof
 from chainrule.health.telemetry import LayerState, Snapshot
-from chainrule.health.text import number, score_text
+from chainrule.health.text import before_and_after, number
 from chainrule.report.svg import WIDTH, Axis, Canvas, Plot, number_text, round_ticks, shortened
 
 __all__ = [
@@ -209,14 +209,20 @@ def gradient_flow(snapshots: dict[str, Snapshot | None]) -> str | None:
     y = log_axis("RMS of δ (log scale)", [value for values in curves.values() for value in values])
     if y is None:
         return None
+    if any(value == 0 for values in curves.values() for value in values):
+        # Room for zeros below the smallest.
+        y = replace(y, low=y.low / 10)
     x = LayerAxis("layer l, from the inputs to the output", 1, max(map(len, curves.values())))
     plot = Plot("The error signal by layer", x, y, right=44)
     ends = []
     for name, values in curves.items():
-        points = [(l, max(value, y.low)) for l, value in enumerate(values, 1) if math.isfinite(value)]
-        _line(plot, [(l, min(value, y.high)) for l, value in points], MOMENTS.get(name, "accent"))
+        points = [(l, _within(y, value)) for l, value in enumerate(values, 1) if math.isfinite(value)]
+        _line(plot, points, MOMENTS.get(name, "accent"))
+        for l, _ in (one for one in points if values[one[0] - 1] == 0):
+            at = plot.at(l, y.low)
+            plot.words(at[0] + 5, at[1] - 5, "0", f"{MOMENTS.get(name, 'accent')} halo")
         if points:
-            ends.append((plot.at(points[-1][0], min(points[-1][1], y.high)), name))
+            ends.append((plot.at(*points[-1]), name))
     _ends(plot, ends)
     return plot.svg()
 
@@ -244,8 +250,8 @@ def loss_curve(losses: Sequence[float], before: float, baseline: float) -> str |
         return None
     y = _loss_axis([loss for _, loss in values], baseline)
     plot = Plot("Loss by epoch", LayerAxis("epoch", 0, len(losses)), y, right=14)
-    _constant(plot, baseline)
     _line(plot, [(epoch, _within(y, loss)) for epoch, loss in values], "accent")
+    _constant(plot, baseline)
     return plot.svg()
 
 
@@ -271,7 +277,7 @@ def _constant(plot: Plot, baseline: float) -> None:
     if plot.y.low <= baseline <= plot.y.high:
         (x1, y), (x2, _) = plot.at(plot.x.low, baseline), plot.at(plot.x.high, baseline)
         plot.line(x1, y, x2, y, "dashed")
-        plot.words(x2, y - 5 if y > 30 else y + 14, "best constant", "muted", anchor="end")
+        plot.words(x2, y - 5 if y > 30 else y + 14, "best constant", "muted halo", anchor="end")
 
 
 def sweep_curve(swept: Sweep) -> str | None:
@@ -291,13 +297,13 @@ def sweep_curve(swept: Sweep) -> str | None:
         low, high = min(swept.good_rates) / 1.4, max(swept.good_rates) * 1.4
         (x1, top), (x2, floor) = plot.at(max(low, x.low), y.high), plot.at(min(high, x.high), y.low)
         plot.rectangle(x1, top, x2 - x1, floor - top, "accent", 0.16)
-    _constant(plot, swept.baseline)
     inside = [(r, loss) for r, loss in zip(swept.rates, swept.losses, strict=True) if y.low <= loss <= y.high]
     _line(plot, inside, "accent")
     for rate, loss in zip(swept.rates, swept.losses, strict=True):
         if not y.low <= loss <= y.high:
             place = plot.at(rate, y.low if loss < y.low else y.high)
             plot.words(place[0], place[1] + (-3 if loss < y.low else 5), "×", "second", anchor="middle")
+    _constant(plot, swept.baseline)
     if swept.rate > 0 and math.isfinite(swept.rate):
         _own_rate(plot, swept.rate)
     return plot.svg()
@@ -307,13 +313,8 @@ def _own_rate(plot: Plot, rate: float) -> None:
     (x, top), (_, floor) = plot.at(rate, plot.y.high), plot.at(rate, plot.y.low)
     plot.line(x, top, x, floor, "second stroke")
     late = x > WIDTH / 2
-    plot.words(
-        x + (-5 if late else 5),
-        floor - 6,
-        f"own: {number(rate)}",
-        "second",
-        anchor="end" if late else "start",
-    )
+    anchor, beside = ("end", x - 5) if late else ("start", x + 5)
+    plot.words(beside, top + 12, f"own: {number(rate)}", "second halo", anchor=anchor)
 
 
 # ------------------------------------------------------------------------------------------------- proofs
@@ -335,7 +336,9 @@ def proof_bars(proofs: Sequence[Proof], constant: float, score: str) -> str | No
     if not ran:
         return None
     everything = [one for proof in ran for one in (*proof.before, *proof.after)]
-    low, high = max(WORST_SCORE, min(0.0, *everything)), max(1.0, *everything)
+    # No accuracy is negative, whatever stands for a training that ended in no number.
+    least = 0.0 if ran[0].training.classify else WORST_SCORE
+    low, high = max(least, min(0.0, *everything)), max(1.0, *everything)
     left, right, block = 52.0, 60.0, 54.0
     canvas = Canvas("Scores before and after", 8 + block * len(ran) + 34)
     floor = 8 + block * len(ran)
@@ -348,11 +351,10 @@ def proof_bars(proofs: Sequence[Proof], constant: float, score: str) -> str | No
         canvas.words(place(tick), floor + 14, number_text(tick), "muted", anchor="middle")
     for count, proof in enumerate(ran):
         y = 8 + block * count
-        canvas.words(4, y + 11, shortened(proof.title, 52))
-        for name, scores, style, down in (
-            ("before", proof.before, "muted", 16),
-            ("after", proof.after, "accent", 33),
-        ):
+        canvas.words(4, y + 11, shortened(proof.title, 56))
+        said = before_and_after(proof)
+        rows = (("before", proof.before, said[0], "muted", 16), ("after", proof.after, said[1], "accent", 33))
+        for name, scores, words, style, down in rows:
             mean = float(np.mean(scores))
             begin, end = sorted((place(0.0), place(mean)))
             canvas.words(left - 6, y + down + 11, name, "muted", anchor="end")
@@ -361,7 +363,7 @@ def proof_bars(proofs: Sequence[Proof], constant: float, score: str) -> str | No
                 for one in scores:
                     canvas.circle(place(one), y + down + 6.5, 2.2, "ink")
             furthest = max(place(0.0), *(place(one) for one in (mean, *scores)))
-            canvas.words(furthest + 5, y + down + 11, score_text(mean), style)
+            canvas.words(furthest + 5, y + down + 11, words, style)
     canvas.line(place(constant), 4, place(constant), floor, "dashed")
     canvas.words(WIDTH / 2, floor + 30, f"{score} on rows held out", anchor="middle")
     return canvas.svg()

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from chainrule import __version__
 from chainrule.health import figures
 from chainrule.health.diagnosis import Finding
@@ -18,6 +16,7 @@ from chainrule.health.proof import Proof
 from chainrule.health.rules import RULES
 from chainrule.health.text import (
     against_limit,
+    before_and_after,
     gate_rows,
     judged,
     number,
@@ -54,6 +53,8 @@ dd{margin:0;overflow-wrap:anywhere}
 .blue{color:var(--accent)}
 .orange{color:var(--second)}
 footer{color:var(--muted);font-size:.85rem;margin:2em 0 1em}
+.short{columns:18em;font-size:.92rem}
+svg .halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 svg .ink{fill:var(--ink)}
 svg .cellnumber{font-size:10.5px}
 svg .muted.stroke{fill:none;stroke:var(--muted)}
@@ -84,7 +85,7 @@ def to_page(
         _section("Proofs", _proofs(checkup, proofs)),
         _section("The training", _training(checkup.evidence)),
         _section("Inside the network", _inside(checkup.evidence, spectrum)),
-        _section("What passed", _passed(checkup)),
+        _section("The gates, and what was not found", _passed(checkup)),
         _section("What could not be measured", _missing(checkup)),
     ]
     kind = "verdict" if checkup.ok else "verdict bad"
@@ -145,8 +146,7 @@ def _remedies(finding: Finding, evidence: Evidence, proofs: Sequence[Proof]) -> 
 def _proof_row(proof: Proof) -> list[str]:
     if not proof.after:
         return [proof.title, "", "", "not run"]
-    before, after = (score_text(float(np.mean(scores))) for scores in (proof.before, proof.after))
-    return [proof.title, before, after, "yes" if proof.helped else "no"]
+    return [proof.title, *before_and_after(proof), "yes" if proof.helped else "no"]
 
 
 def _proofs(checkup: Checkup, proofs: Sequence[Proof]) -> str:
@@ -195,8 +195,8 @@ def _training(evidence: Evidence) -> str:
 
 def _sweep_note(swept: Sweep) -> str:
     return (
-        f'<p class="words">Learning rates: {escape(sweep_words(swept))}. In the figure the band is where rates '
-        "are good, and × is off the scale or no number.</p>"
+        f'<p class="words">Learning rates: {escape(sweep_words(swept))}. In the figure the band is where '
+        "rates are good, and × is off the scale or no number.</p>"
     )
 
 
@@ -216,8 +216,9 @@ def _inside(evidence: Evidence, spectrum: JacobianSpectrum | None) -> str:
     return shown + (
         f'<p class="words">{escape(_sentence_text(steps))}. <span class="blue">Blue</span> is larger and '
         '<span class="orange">orange</span> smaller: h than 1, δ and gradients than '
-        "the last layer's at the start. Of units, the more orange the worse. Dead: ReLUs that give 0 for every "
-        "row. Saturated: values where the activation is flat. Spread: how much of z depends on the inputs.</p>"
+        "the last layer's at the start. Of units, the more orange the worse. Dead: ReLUs that give 0 for "
+        "every row. Saturated: values where the activation is flat. Spread: how much of z depends on the "
+        "inputs.</p>"
     )
 
 
@@ -226,7 +227,7 @@ def _passed(checkup: Checkup) -> str:
     table = _table(["gate", "", ""], rows, numeric=0) if rows else ""
     passed, _ = judged(checkup)
     listed = "".join(f"<li>{escape(RULES[code].symptom)}</li>" for code in passed)
-    return table + (f"<h4>Looked for and not found</h4><ul>{listed}</ul>" if listed else "")
+    return table + (f'<h4>Looked for and not found</h4><ul class="short">{listed}</ul>' if listed else "")
 
 
 def _missing(checkup: Checkup) -> str:

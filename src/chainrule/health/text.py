@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from chainrule.health.checkup import Checkup
 
 __all__ = [
-    "Verdict", "against_limit", "gate_rows", "judged", "number", "place", "remedies_of", "remedy_words",
-    "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried", "verdict_of",
+    "Verdict", "against_limit", "before_and_after", "gate_rows", "judged", "number", "place", "remedies_of",
+    "remedy_words", "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried", "verdict_of",
     "verdict_sentence", "with_consequences",
 ]  # fmt: skip
 
@@ -289,9 +289,18 @@ def remedy_words(proof: Proof) -> str:
     """A remedy with its proof: what it makes of the score."""
     if not proof.after:
         return f"{proof.title} (not run)"
-    before, after = score_text(float(np.mean(proof.before))), score_text(float(np.mean(proof.after)))
+    before, after = before_and_after(proof)
     seeds = f", mean of {len(proof.after)} starts" if len(proof.after) > 1 else ""
     return f"{proof.title}: {before} -> {after} on rows held out{seeds}"
+
+
+def before_and_after(proof: Proof) -> tuple[str, str]:
+    """The mean scores of a proof that was run. No accuracy is negative: a training that ended in no number."""
+    floor = 0.0 if proof.training.classify else -math.inf
+    before, after = (float(np.mean(scores)) for scores in (proof.before, proof.after))
+    return score_text(before if before >= floor else math.nan), score_text(
+        after if after >= floor else math.nan
+    )
 
 
 def _proofs(proofs: Sequence[Proof]) -> list[str]:
@@ -314,7 +323,9 @@ def _passed(checkup: Checkup) -> list[str]:
     for title, outcome, words in rows:
         lines += _wrapped(f"   {outcome:<8} {title}: {words}", "", " " * 12)
     if evidence.swept is not None:
-        lines += _section("Learning rates", sweep_words(evidence.swept))
+        swept = evidence.swept
+        ends = f"{number(swept.rates[0])} {sparkline(swept)} {number(swept.rates[-1])}"
+        lines += _section("Learning rates", f"{ends}: {sweep_words(swept)}")
     passed, _ = judged(checkup)
     if passed:
         lines += _section(
@@ -355,15 +366,15 @@ def _outcome(passed: bool) -> str:
 
 
 def sweep_words(swept: Sweep) -> str:
-    """The sweep in a line."""
-    ends = f"{number(swept.rates[0])} {sparkline(swept)} {number(swept.rates[-1])}"
+    """What the sweep says: the best rate, the good ones, and the training's own."""
+    own = f"own {number(swept.rate)}"
     if not np.isfinite(min(swept.losses)):
-        return f"{ends}: none ends in a number"
+        return f"none ends in a number; {own}"
     if not swept.best_gain > 0:
-        return f"{ends}: none makes the loss fall; own {number(swept.rate)}"
+        return f"none makes the loss fall; {own}"
     low, high = number(min(swept.good_rates)), number(max(swept.good_rates))
     good = low if low == high else f"{low} to {high}"
-    return f"{ends}: best {number(swept.best_rate)}, good {good}; own {number(swept.rate)}"
+    return f"best {number(swept.best_rate)}, good {good}; {own}"
 
 
 def sparkline(swept: Sweep) -> str:
@@ -434,7 +445,7 @@ def score_text(score: float) -> str:
     """
     if math.isnan(score) or score == -math.inf:
         return "no number"
-    return f"{WORST_SCORE:g} or less" if score <= WORST_SCORE else f"{score:.2f}"
+    return f"{WORST_SCORE:g} or less" if score <= WORST_SCORE else f"{round(score, 2) + 0.0:.2f}"
 
 
 def _percent(share: float) -> str:
