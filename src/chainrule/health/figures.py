@@ -110,7 +110,9 @@ SIGNAL = (
 UNITS = (
     Measurement("dead", lambda layer: layer.dead, lambda value, _: -value, share=True),
     Measurement("saturated", lambda layer: layer.saturated, lambda value, _: -value, share=True),
-    Measurement("spread", lambda layer: layer.spread, lambda value, _: min(value, 1.0) - 1.0, share=True),
+    Measurement(
+        "spread", lambda layer: layer.spread, lambda value, _: -((1 - min(value, 1.0)) ** 3), share=True
+    ),
 )
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Verdict", "against_limit", "before_and_after", "gate_rows", "judged", "number", "place", "remedies_of",
-    "remedy_words", "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried", "verdict_of",
-    "verdict_sentence", "with_consequences",
+    "remedy_words", "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried",
+    "verdict_of", "verdict_sentence", "with_consequences",
 ]  # fmt: skip
 
 WIDTH = 100
@@ -295,7 +295,7 @@ def remedy_words(proof: Proof) -> str:
 
 
 def before_and_after(proof: Proof) -> tuple[str, str]:
-    """The mean scores of a proof that was run. No accuracy is negative: a training that ended in no number."""
+    """The mean scores of a proof that was run; a negative accuracy stands for no number."""
     floor = 0.0 if proof.training.classify else -math.inf
     before, after = (float(np.mean(scores)) for scores in (proof.before, proof.after))
     return score_text(before if before >= floor else math.nan), score_text(
