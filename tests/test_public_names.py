@@ -40,7 +40,19 @@ def test_a_name_that_is_not_there():
 
 @pytest.mark.parametrize(
     "room",
-    ["estimators", "explain", "exports", "train", "nn", "tape", "functions", "optim", "execution", "plan"],
+    [
+        "estimators",
+        "explain",
+        "exports",
+        "health",
+        "train",
+        "nn",
+        "tape",
+        "functions",
+        "optim",
+        "execution",
+        "plan",
+    ],
 )
 def test_every_name_of_a_room_resolves(room):
     module = importlib.import_module(f"chainrule.{room}")

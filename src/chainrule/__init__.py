@@ -45,6 +45,7 @@ _HOMES = {
     "to_numpy_source": "chainrule.exports",
     "to_onnx": "chainrule.exports",
     "to_torch": "chainrule.exports",
+    "checkup": "chainrule.health",
     "derive": "chainrule.explain",
     "explain_step": "chainrule.explain",
     "Tensor": "chainrule.tape",
@@ -104,6 +105,7 @@ __all__ = [
     "arange",
     "as_tensor",
     "backprop",
+    "checkup",
     "cross_validate_many",
     "derive",
     "enable_grad",
@@ -173,6 +175,7 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import derive, explain_step
     from chainrule.exports import from_torch, to_numpy_source, to_onnx, to_torch
+    from chainrule.health import checkup
     from chainrule.io import load, save
     from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
     from chainrule.tape import (

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from chainrule import nn, optim
-from chainrule.health.checkup import Checkup, checkup
 from chainrule.health.describe import described
 from chainrule.health.diagnosis import Finding, diagnose
 from chainrule.health.evidence import Clock, gather
+from chainrule.health.examination import Checkup, checkup
 from chainrule.health.gates import InputBlind, Memorised, Sweep
 from chainrule.health.proof import Proof
 from chainrule.health.rules import RULES, Candidate

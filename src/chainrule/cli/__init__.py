@@ -1,11 +1,10 @@
 """The command line: train on a CSV file, predict with the saved model, explain a network.
 
-Exit codes: 0 is fine; 1, the model is worse than was asked for; 2, what a user can get wrong, answered by one
-line on stderr. A file is written whole or not
-at all. Everything heavy is imported inside the commands, so that ``--help`` is quick.
+Exit codes: 0 is fine; 1, the model is worse than was asked for, or does not learn; 2, what a user can get
+wrong, answered by one line on stderr. A file is written whole or not at all. Everything heavy is imported inside the commands, so that ``--help`` is quick.
 """
 
-from chainrule.cli import derive, evaluate, explain, export, info, predict, train, tune
+from chainrule.cli import checkup, derive, evaluate, explain, export, info, predict, train, tune
 from chainrule.cli.application import app, main
 
 __all__ = ["app", "main"]
@@ -23,6 +22,9 @@ app.command("evaluate", help="Measure a saved model on a CSV file with the targe
 )
 app.command("info", help="Show what a saved model is: its network, columns and training.")(info.info)
 app.command("export", help="Write a saved model as ONNX, or as NumPy source.")(export.export)
+app.command("checkup", help="Say why a network does not learn a table, with proof that the remedy works.")(
+    checkup.checkup
+)
 app.command("explain", help="Show one step of gradient descent with every number, as done by hand.")(
     explain.explain
 )

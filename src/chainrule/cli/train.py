@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chainrule.cli.application import check_output, errors_in_one_line
+from chainrule.cli.checkup import checkup_of_training
 from chainrule.cli.options import (
     DATA_HELP,
     AsJson,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from chainrule.report import Evaluation
 
 __all__ = ["checked_outputs", "read_and_show", "save_and_tell", "train", "written_lines"]
+
+# How long a checkup after the training may take.
+_CHECKUP_BUDGET = "20s"
 
 
 @errors_in_one_line
@@ -72,6 +77,9 @@ def train(  # noqa: PLR0913 - one parameter an option
     weight_decay: Annotated[
         float | None, typer.Option(min=0, help="Decoupled decay of the weights.", show_default=False)
     ] = None,
+    checkup: Annotated[
+        bool, typer.Option("--checkup", help="Say afterwards whether the network learns, and if not why.")
+    ] = False,
     stream: Streamed = False,
     test_size: TestSize = 0.2,
     seed: Seed = 0,
@@ -102,10 +110,15 @@ def train(  # noqa: PLR0913 - one parameter an option
     problem = read_and_show(data, question, quiet=silent)
     result = trained(problem, settings, quiet=silent)
     told = save_and_tell(problem, settings, result, out, page, quiet=silent)
+    examined = checkup_of_training(problem, result, _CHECKUP_BUDGET) if checkup else None
+    if examined is not None:
+        told["checkup"] = json.loads(examined.to_json())
     if as_json:
         print_json(told)
     elif not quiet:
         show_result(told, f"on {told['rows']['test']:,} rows not trained on")
+        if examined is not None:
+            typer.echo(str(examined))
         show_notes(told["notes"], *written_lines(out, page))
 
 

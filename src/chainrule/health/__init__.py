@@ -1,7 +1,7 @@
-"""Measurements of a network: Jacobians, curvature, the loss landscape.
+"""Why a network is not learning, with proof that the remedy works; and measurements of a network.
 
-Pure functions of a model of this library or of PyTorch, which they leave as it is; what they return are
-frozen records of plain arrays.
+``checkup`` examines a training. Jacobians, curvature and the loss landscape are pure functions of a model of
+this library or of PyTorch, which they leave as it is; what they return are frozen records of plain arrays.
 
 Examples
 --------
@@ -17,7 +17,9 @@ True
 """
 
 from chainrule.health.curvature import Curvature, SpectralDensity, curvature
+from chainrule.health.diagnosis import Finding
 from chainrule.health.differentiable import Differentiable, parameter_vector
+from chainrule.health.examination import Checkup, checkup, examine
 from chainrule.health.jacobians import DeltaFlow, JacobianSpectrum, Spectrum, jacobian_spectrum
 from chainrule.health.landscape import (
     LossPlane,
@@ -28,18 +30,26 @@ from chainrule.health.landscape import (
     loss_slice,
     path_plane,
 )
+from chainrule.health.proof import Proof
+from chainrule.health.trainings import Training
 
 __all__ = [
+    "Checkup",
     "Curvature",
     "DeltaFlow",
     "Differentiable",
+    "Finding",
     "JacobianSpectrum",
     "LossPlane",
     "LossSlice",
     "PathPlane",
+    "Proof",
     "SpectralDensity",
     "Spectrum",
+    "Training",
+    "checkup",
     "curvature",
+    "examine",
     "filter_normalized_direction",
     "jacobian_spectrum",
     "loss_plane",

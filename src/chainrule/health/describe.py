@@ -22,6 +22,8 @@ def described(
     model: Any, data: Any, *, loss: Any = None, optimizer: Any = None, validation: Any = None, **settings: Any
 ) -> Training:
     """What is trained, on what, and how; see ``checkup`` for the parameters."""
+    if hasattr(model, "encoder_") and hasattr(model, "networks_"):
+        return tabular_training(model, data, validation)
     X, y, classes = _read_data("data", data)
     module = _module_of(model)
     training = Training(
@@ -35,6 +37,39 @@ def described(
         options=settings,
     )
     return training
+
+
+def tabular_training(estimator: Any, data: tuple[Any, Any], validation: Any = None) -> Training:
+    """How a fitted TabularClassifier or TabularRegressor trains the first of its networks, from its start.
+
+    Parameters
+    ----------
+    estimator : TabularClassifier or TabularRegressor
+    data, validation : (table, targets)
+    """
+    from chainrule.estimators.tabular.base import LEAST_HELD_OUT
+
+    def read(given: tuple[Any, Any]) -> tuple[np.ndarray, np.ndarray]:
+        inputs = estimator.inputs(given[0])
+        X = inputs.toarray() if hasattr(inputs, "toarray") else inputs
+        return np.ascontiguousarray(X, np.float32), _tabular_targets(estimator, given[1])
+
+    X, y = read(data)
+    settings = estimator.settings(len(X), 0, len(X) >= LEAST_HELD_OUT)
+    return Training(
+        estimator.network(X.shape[1], 0, 0), X, y, settings["loss"], settings["optimizer"],
+        settings["batch_size"], settings["epochs"], None if validation is None else read(validation),
+        {"schedule": settings["schedule"]},
+    )  # fmt: skip
+
+
+def _tabular_targets(estimator: Any, y: Any) -> np.ndarray:
+    if hasattr(estimator, "classes_"):
+        return np.searchsorted(estimator.classes_, np.asarray(y)).astype(np.int64)
+    from chainrule.estimators.tabular.targets import transformed
+
+    numbers = np.asarray(y, np.float64)
+    return transformed(numbers, estimator.target_).astype(np.float32)[:, None]
 
 
 def _read_data(name: str, data: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -72,6 +107,7 @@ def _module_of(model: Any) -> Module:
         return from_torch(model)
     if hasattr(model, "to_module"):
         module: Module = model.to_module()
+        module.reset_parameters(0)
         return module
     raise TypeError(
         "model must be a chainrule.nn.Module, a torch.nn.Module, or a fitted MLPClassifier or MLPRegressor; "

@@ -33,7 +33,7 @@ from chainrule.health.text import (
 from chainrule.report.style import STYLE
 
 if TYPE_CHECKING:
-    from chainrule.health.checkup import Checkup
+    from chainrule.health.examination import Checkup
 
 __all__ = ["to_page"]
 

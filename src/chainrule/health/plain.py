@@ -26,7 +26,7 @@ from chainrule.health.text import judged, remedies_of, score_name, verdict_of, v
 from chainrule.health.trainings import Measured
 
 if TYPE_CHECKING:
-    from chainrule.health.checkup import Checkup
+    from chainrule.health.examination import Checkup
 
 __all__ = ["to_plain"]
 

@@ -17,7 +17,7 @@ from chainrule.health.proof import WORST_SCORE, Proof
 from chainrule.health.rules import RULES
 
 if TYPE_CHECKING:
-    from chainrule.health.checkup import Checkup
+    from chainrule.health.examination import Checkup
 
 __all__ = [
     "Verdict", "against_limit", "before_and_after", "gate_rows", "judged", "number", "place", "remedies_of",

@@ -258,7 +258,7 @@ class BaseTabular(BaseEstimator, ABC):
 
     # -- prediction ----------------------------------------------------------------------------------
 
-    def _inputs(self, X: Any) -> Any:
+    def inputs(self, X: Any) -> Any:
         """A table as the networks take it."""
         check_is_fitted(self, "networks_")
         frame = as_frame(X)
@@ -272,7 +272,7 @@ class BaseTabular(BaseEstimator, ABC):
         if isinstance(X, Stream):
             check_is_fitted(self, "networks_")
             return stream_outputs(self, X)
-        inputs = self._inputs(X)
+        inputs = self.inputs(X)
         return [predict(network, inputs, n_jobs=self.n_jobs) for network in self.networks_]
 
     def feature_importances(

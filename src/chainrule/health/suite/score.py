@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.health.checkup import Checkup, examine
+from chainrule.health.examination import Checkup, examine
 from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.rules import RULES
 from chainrule.health.suite.admission import admitted_names, points

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from chainrule.atomic_files import write_atomically
 from chainrule.health.describe import described
 from chainrule.health.diagnosis import Finding, diagnose, is_failing
 from chainrule.health.evidence import Clock, Evidence, gather
@@ -113,6 +116,37 @@ class Checkup:
 
     def __init__(self, evidence: Evidence, findings: list[Finding]) -> None:
         self.evidence, self.findings = evidence, findings
+
+    def __str__(self) -> str:
+        from chainrule.health.text import to_text
+
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        critical = [one.code for one in self.findings if one.critical]
+        return f"Checkup(ok={self.ok}, critical={critical})"
+
+    def to_json(self, path: str | os.PathLike[str] | None = None, proofs: Sequence[Proof] = ()) -> str:
+        """Everything as JSON; written to a file too, if a path is given."""
+        from chainrule.health.plain import to_plain
+
+        text = json.dumps(to_plain(self, proofs), indent=2, allow_nan=False)
+        if path is not None:
+            write_atomically(path, text.encode())
+        return text
+
+    def to_html(self, path: str | os.PathLike[str], proofs: Sequence[Proof] = ()) -> None:
+        """One page that needs nothing but itself, with figures.
+
+        Parameters
+        ----------
+        path : path
+        proofs : sequence of Proof
+            What ``prescribe`` gave, to be shown too.
+        """
+        from chainrule.health.page import to_page
+
+        write_atomically(path, to_page(self, proofs).encode())
 
     @property
     def ok(self) -> bool:

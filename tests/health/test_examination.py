@@ -9,9 +9,9 @@ from tests.health.examples import blobs, chain, classes, numbers
 
 from chainrule import nn, optim
 from chainrule.estimators import MLPClassifier
-from chainrule.health.checkup import checkup, examine, seconds_of
 from chainrule.health.diagnosis import candidates
 from chainrule.health.evidence import gather
+from chainrule.health.examination import checkup, examine, seconds_of
 from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.rules import RULES
 from chainrule.health.trainings import run

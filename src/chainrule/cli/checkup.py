@@ -1,0 +1,84 @@
+"""``chainrule checkup``: why a saved model's network does not learn a table, or that it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chainrule.cli.application import check_output, errors_in_one_line
+from chainrule.cli.options import AsJson, Quiet
+from chainrule.cli.saved import load_for_tables, read_examples
+
+if TYPE_CHECKING:
+    from chainrule.cli.problem import Problem
+    from chainrule.cli.training import Trained
+    from chainrule.health import Checkup
+
+__all__ = ["checkup", "checkup_of_training"]
+
+
+@errors_in_one_line
+def checkup(
+    model: Annotated[Path | None, typer.Argument(help="A model that `chainrule train` saved.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="Rows to learn from: a table with the columns and the target.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="How long it may take, such as 20s or 1m.")] = "20s",
+    prescribe: Annotated[
+        bool, typer.Option("--prescribe", help="Prove the remedies over three starts.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Where to write a page with figures.")] = None,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Judge the checkup on its own benchmark instead of a model.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say why the network does not learn, with proof; exit with code 1 if it does not."""
+    if bench:
+        if model is not None or prescribe or html is not None:
+            raise ValueError("--bench takes no model, no --prescribe and no --html")
+        from chainrule.health.suite.score import main
+
+        main([])
+        return
+    if model is None or data is None:
+        raise ValueError("give a model that `chainrule train` saved and a table to learn from, or --bench")
+    if html is not None:
+        check_output(html, model, data, option="--html")
+    report = _examined(model, data, budget)
+    proofs = report.prescribe(budget="120s") if prescribe else []
+    if html is not None:
+        report.to_html(html, proofs)
+    if as_json:
+        typer.echo(report.to_json(proofs=proofs))
+    elif not quiet:
+        from chainrule.health.text import to_text
+
+        typer.echo(to_text(report, proofs))
+        if html is not None:
+            typer.echo(f"Report {html}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _examined(model: Path, data: Path, budget: str) -> Checkup:
+    from chainrule.health import checkup as examine
+
+    saved = load_for_tables(model)
+    examples = read_examples(saved, model, data)
+    features: Any = examples.features
+    if saved.preprocessor is not None:
+        features = saved.preprocessor.transform(features)
+    return examine(saved.estimator, (features, examples.y), budget=budget)
+
+
+def checkup_of_training(problem: Problem, result: Trained, budget: str) -> Checkup:
+    """The checkup of a training that was just done, on its rows to learn from and to test on."""
+    from chainrule.health import checkup as examine
+
+    features = problem.features
+    parts = [(features.iloc[rows], problem.y[rows]) for rows in (problem.training, problem.testing)]
+    return examine(result.model.estimator, parts[0], validation=parts[1], budget=budget)
