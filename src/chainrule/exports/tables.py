@@ -1,0 +1,114 @@
+"""From a table's raw numbers to what a network takes: what a `TablePreprocessor` has learned, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Curve", "Table", "table_of"]
+
+# Robust numbers never go beyond this many deviations.
+_LIMIT = 3.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points (x, y) that straight lines join, level before the first and after the last: ``numpy.interp``."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def of(cls, x: Sequence[float], y: Sequence[float]) -> Curve:
+        """The curve through these points, x in ascending order."""
+        return cls(np.array(x, np.float64), np.array(y, np.float64))
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is done to a table of numbers, NaN for a gap, in float64; arrays have an entry for each column.
+
+    A gap becomes ``fill``; z = (x − centre) / scale; then z / √(1 + (z/limit)²), where there is a limit.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The table's columns.
+    fill, centre, scale : numpy.ndarray
+    limit : numpy.ndarray or None
+        Infinite for a column that is not clipped; None if no column is.
+    curves : dict of int to Curve
+        By column, in ascending order: what gives its ranks.
+    yes_no : list of int
+        Columns that hold 0 and 1.
+    inputs : list of (str, int)
+        The network's inputs: "number", "rank" or "gap", 1 where there is one, of a column.
+    """
+
+    names: tuple[str, ...]
+    fill: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    limit: np.ndarray | None
+    curves: dict[int, Curve]
+    yes_no: list[int]
+    inputs: list[tuple[str, int]]
+
+    def columns(self, part: str) -> list[int]:
+        """The columns that the network takes this part of, in its order."""
+        return [column for its_part, column in self.inputs if its_part == part]
+
+
+def table_of(preprocessor: Any) -> Table:
+    """What a fitted `TablePreprocessor` of numbers and truth values does.
+
+    Raises
+    ------
+    ValueError
+        If it has other columns; the message names them.
+    """
+    described = preprocessor.to_dict()
+    columns = described["columns"]
+    others = [
+        f"{column['name']!r} ({column['kind']})"
+        for column in columns
+        if column["kind"] not in ("numeric", "boolean")
+    ]
+    if others:
+        raise ValueError(
+            f"only tables of numeric and boolean columns can be exported; got {', '.join(others)}"
+        )
+    numeric = [k for k, column in enumerate(columns) if column["kind"] == "numeric"]
+    is_robust = described["numbers"] == "robust" and bool(numeric)
+    middle = "centre" if is_robust else "mean"
+    return Table(
+        names=tuple(column["name"] for column in columns),
+        fill=_array(columns, ("fill", "centre" if is_robust else "median"), 0.0),
+        centre=_array(columns, (middle,), 0.0),
+        scale=_array(columns, ("scale",), 1.0),
+        limit=np.array([_LIMIT if k in numeric else np.inf for k in range(len(columns))])
+        if is_robust
+        else None,
+        curves={k: Curve.of(one["knots"], one["ranks"]) for k, one in enumerate(columns) if one.get("knots")},
+        yes_no=[k for k, column in enumerate(columns) if column["kind"] == "boolean"],
+        inputs=_inputs(columns),
+    )
+
+
+def _array(columns: Sequence[Mapping[str, Any]], fields: Sequence[str], otherwise: float) -> np.ndarray:
+    """For each column the first of the fields that it has."""
+    found = [[column[field] for field in fields if field in column] for column in columns]
+    return np.array([values[0] if values else otherwise for values in found], np.float64)
+
+
+def _inputs(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    """Numbers come first, each followed by its rank and its gaps; then truth values."""
+    inputs = []
+    for k, column in enumerate(columns):
+        if column["kind"] == "numeric":
+            parts = ["number", *["rank"] * bool(column.get("knots")), *["gap"] * bool(column.get("missing"))]
+            inputs += [(part, k) for part in parts]
+    return inputs + [("number", k) for k, column in enumerate(columns) if column["kind"] == "boolean"]
