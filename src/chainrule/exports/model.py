@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from chainrule.nn import Module
 __all__ = ["Exported", "Target", "exported", "module_of"]
 
 _ESTIMATORS = "a chainrule.nn module, or a fitted MLPClassifier or MLPRegressor"
-_EXPORTED = f"{_ESTIMATORS}, TabularClassifier or TabularRegressor"
+_EXPORTED = f"{_ESTIMATORS}, TabularClassifier, TabularRegressor or OneVsOneMLPClassifier"
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Exported:
     Attributes
     ----------
     networks : tuple of Network
-        One or more, of the same input: what they say is averaged.
-    kind : {"module", "classifier", "labels", "regressor"}
-        "labels" is a classifier of several labels a row.
+        One or more, of the same input: what they say is averaged, or they vote.
+    kind : {"module", "classifier", "labels", "votes", "regressor"}
+        "labels" is a classifier of several labels a row; of "votes" each network tells two classes apart.
     link : str
         What the output goes through: "identity", "softmax", "logistic" or "exp".
     classes : numpy.ndarray or None
@@ -88,6 +89,12 @@ class Exported:
         return self.networks[0].n_inputs if self.table is None else len(self.table.names)
 
     @property
+    def pairs(self) -> np.ndarray:
+        """The numbers of the two classes that each network of "votes" tells apart: (n_networks, 2)."""
+        assert self.classes is not None
+        return np.array(list(combinations(range(len(self.classes)), 2)))
+
+    @property
     def n_outputs(self) -> int:
         """Width of z."""
         return self.networks[0].n_outputs
@@ -121,7 +128,7 @@ def exported(model: Any, n_inputs: int | None = None) -> Exported:
 
     Parameters
     ----------
-    model : Module, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or SavedModel
+    model : Module, MLPClassifier, MLPRegressor, TabularClassifier, ... or SavedModel
         An estimator must be fitted.
     n_inputs : int, optional
         Number of features, where no layer of a module states it.
@@ -142,10 +149,13 @@ def exported(model: Any, n_inputs: int | None = None) -> Exported:
     if hasattr(model, "to_module"):
         return _of_estimator(model)
     # Loaded only for what is no module: estimators bring scikit-learn and pandas along.
+    from chainrule.estimators.one_vs_one import OneVsOneMLPClassifier
     from chainrule.estimators.tabular.base import BaseTabular
 
     if isinstance(model, BaseTabular):
         return _of_tabular(model)
+    if isinstance(model, OneVsOneMLPClassifier):
+        return _of_pairs(model)
     raise TypeError(f"model must be {_EXPORTED}; got {type(model).__name__}")
 
 
@@ -174,6 +184,23 @@ def _of_estimator(estimator: Any) -> Exported:
     classes = np.asarray(estimator.classes_)
     # A classifier that has seen one class answers with it, whatever its one output says.
     return Exported(networks, "classifier", link, classes if len(classes) > 1 else classes.repeat(2))
+
+
+def _of_pairs(estimator: Any) -> Exported:
+    """A OneVsOneMLPClassifier; that of two classes is its one network."""
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator, "estimators_")
+    others = [type(one).__name__ for one in estimator.estimators_ if not hasattr(one, "to_module")]
+    if others:
+        raise TypeError(f"model cannot be exported: it must be made of MLPClassifiers; got {others[0]}")
+    classes = np.asarray(estimator.classes_)
+    if len(classes) == 2:
+        return replace(exported(estimator.estimators_[0]), classes=classes)
+    networks = tuple(
+        taken_apart(one.to_module(), prefix=f"{number}.") for number, one in enumerate(estimator.estimators_)
+    )
+    return Exported(networks, "votes", "logistic", classes)
 
 
 def _of_tabular(estimator: Any) -> Exported:

@@ -19,11 +19,12 @@ def to_numpy_source(model: Any, n_inputs: int | None = None) -> str:
     """Write a model as one Python file that needs nothing but NumPy.
 
     The file holds the weights and one function, ``predict(X)``, that reads as the equations do; a
-    classifier's holds ``predict_proba(X)`` as well. Of an ensemble each network has a function of its own.
+    classifier's holds ``predict_proba(X)`` as well, or ``decision_function(X)`` where networks vote. Of
+    several networks each has a function of its own.
 
     Parameters
     ----------
-    model : Module, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or SavedModel
+    model : Module, MLP..., Tabular..., OneVsOneMLPClassifier or SavedModel
         A module made of the library's layers; ``predict(X)`` gives its output in evaluation mode, of shape
         (n, n_outputs). A fitted estimator; ``predict(X)`` gives labels, or numbers in the target's own units.
         What ``chainrule.io.load_model`` gives. A table must have numeric and boolean columns only; X is then
@@ -94,7 +95,8 @@ class _Writer:
 
     def _title(self) -> str:
         model, n_networks = self.model, len(self.model.networks)
-        what = "A neural network" if n_networks == 1 else f"The mean of {n_networks} neural networks"
+        several = "votes" if model.kind == "votes" else "mean"
+        what = "A neural network" if n_networks == 1 else f"The {several} of {n_networks} neural networks"
         inputs, outputs = _counted(model.n_columns, "input"), _counted(model.n_outputs, "output")
         title = f"{what}: {inputs}, {outputs}, {model.dtype}. Needs NumPy only."
         if model.table is None:
@@ -105,28 +107,31 @@ class _Writer:
         return f"{title}\n\nThe columns of X:\n{columns}\n"
 
     def _functions(self) -> list[str]:
-        kind, n, d = self.model.kind, self.model.n_columns, self.model.n_outputs
         before = list(input_lines(self.model, self.parts))
         networks, forward, z = self._networks()
-        lines = [*before, *forward]
+        name, doc, after = self._answer(z)
+        functions = [*networks, _function(name, doc, [*before, *forward, *after])]
+        if name == "predict":
+            return functions
+        labels = "0 or 1 for each label" if self.model.kind == "labels" else "The label"
+        doc = f"{labels} of each row of X, (n, {self.model.n_columns})."
+        return [*functions, _function("predict", doc, self._labels(f"{name}(X)"))]
+
+    def _answer(self, z: str) -> tuple[str, str, Iterable[str]]:
+        """The function that the networks are called in: name, docstring, and what it makes of their z."""
+        kind, n, d = self.model.kind, self.model.n_columns, self.model.n_outputs
         if kind == "module":
-            doc = f"The output of each row of X, (n, {n}): (n, {d})."
-            return [_function("predict", doc, [*lines, f"return {z}"])]
+            return "predict", f"The output of each row of X, (n, {n}): (n, {d}).", [f"return {z}"]
         if kind == "regressor":
-            shape = "(n,)" if d == 1 else f"(n, {d})"
-            lines += [*self._regression(z), f"return y{'[:, 0]' if d == 1 else ''}"]
-            return [
-                *networks,
-                _function("predict", f"The prediction for each row of X, (n, {n}): {shape}.", lines),
-            ]
+            shape, y = ("(n,)", "y[:, 0]") if d == 1 else (f"(n, {d})", "y")
+            doc = f"The prediction for each row of X, (n, {n}): {shape}."
+            return "predict", doc, [*self._regression(z), f"return {y}"]
+        if kind == "votes":
+            doc = f"Votes for each class, and how sure they are, for the rows of X, (n, {n})."
+            return "decision_function", doc, self._votes(z)
         width = d if kind == "labels" else max(d, 2)
         doc = f"The probability of each class for the rows of X, (n, {n}): (n, {width})."
-        labels = "0 or 1 for each label" if kind == "labels" else "The label"
-        return [
-            *networks,
-            _function("predict_proba", doc, [*lines, *self._probabilities(z)]),
-            _function("predict", f"{labels} of each row of X, (n, {n}).", self._labels()),
-        ]
+        return "predict_proba", doc, self._probabilities(z)
 
     def _networks(self) -> tuple[list[str], list[str], str]:
         """Functions of several networks; the lines of `predict` that call them; what those assign z to."""
@@ -138,8 +143,8 @@ class _Writer:
             lines = NetworkLines(network, self.parts, f"_{number}")
             doc = f"The output of one of the networks: (n, {self.model.n_outputs})."
             functions.append(_function(f"network_{number}", doc, [*lines, f"return {lines.output}"]))
-        calls = ", ".join(f"network_{number}(X)" for number in range(1, len(functions) + 1))
-        return functions, [f"outputs = [{calls}]"], "outputs"
+        calls = [f"    network_{number}(X)," for number in range(1, len(functions) + 1)]
+        return functions, ["outputs = [", *calls, "]"], "outputs"
 
     def _regression(self, z: str) -> Iterator[str]:
         """From z, or a list of them, to y."""
@@ -179,16 +184,29 @@ class _Writer:
             yield f"p = sigmoid({z})"
             yield "return np.hstack([1 - p, p])"
 
-    def _labels(self) -> Iterator[str]:
+    def _votes(self, z: str) -> Iterator[str]:
+        """From a list of z, one for each pair of classes, to what scikit-learn makes of their votes."""
+        self.parts.helper("sigmoid")
+        pairs = self.model.pairs
+        self.parts.constant("pairs", pairs)
+        n_classes = pairs.max() + 1
+        yield f"p = np.hstack([sigmoid(z) for z in {z}])  # of the second of two classes"
+        yield f"first, second = np.eye({n_classes})[pairs[:, 0]], np.eye({n_classes})[pairs[:, 1]]"
+        yield "votes = (p <= 0.5) @ first + (p > 0.5) @ second"
+        yield "confidence = p @ (second - first)"
+        yield "return votes + confidence / (3 * (np.abs(confidence) + 1))"
+
+    def _labels(self, found: str) -> Iterator[str]:
+        """From what the other function says to labels."""
         if self.model.kind == "labels":
-            yield "return (predict_proba(X) > 0.5).astype(int)"
+            yield f"return ({found} > 0.5).astype(int)"
             return
         if self.model.classes is not None:
             self.parts.constant("classes", self.model.classes)
-        if self.model.link == "softmax":
-            yield "return classes[predict_proba(X).argmax(axis=1)]"
+        if self.model.kind == "votes" or self.model.link == "softmax":
+            yield f"return classes[{found}.argmax(axis=1)]"
         else:
-            yield "return classes[(predict_proba(X)[:, 1] > 0.5).astype(int)]"
+            yield f"return classes[({found}[:, 1] > 0.5).astype(int)]"
 
 
 def _counted(number: int, thing: str) -> str:

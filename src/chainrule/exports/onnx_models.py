@@ -33,12 +33,12 @@ def to_onnx(
 
     The graph takes ``X`` (n, n_inputs). A module's gives its output in evaluation mode, ``output`` (n,
     n_outputs). A classifier's gives ``label`` (n,) and ``probabilities`` (n, n_classes), (n, n_labels) both
-    where a row has several labels. A regressor's gives ``prediction``, (n,) or (n, n_outputs), in the
-    target's own units.
+    where a row has several labels; where networks vote, ``decision`` instead of probabilities. A regressor's
+    gives ``prediction``, (n,) or (n, n_outputs), in the target's own units.
 
     Parameters
     ----------
-    model : Module, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or SavedModel
+    model : Module, MLP..., Tabular..., OneVsOneMLPClassifier or SavedModel
         A module made of the library's layers, a fitted estimator, or what ``chainrule.io.load_model`` gives.
         A table must have numeric and boolean columns only: X is then the raw numbers in float64, one column
         for each of the table's in its order, NaN where there is none. Gaps are filled and numbers scaled in
@@ -186,6 +186,8 @@ def _outputs(graph: Graph, model: Exported, networks: list[str]) -> _Outputs:
     if model.kind == "module":
         graph.node("Identity", *networks, output="output")
         return {"output": (model.dtype, ("n", model.n_outputs))}
+    if model.kind == "votes":
+        return _votes(graph, model, networks)
     if model.answers_in_double and model.dtype != np.float64:
         networks = [graph.cast(z, np.float64) for z in networks]
     if model.kind == "regressor":
@@ -232,6 +234,21 @@ def _classification(graph: Graph, model: Exported, networks: list[str]) -> _Outp
     graph.node("Concat", graph.node("Sub", graph.number(1.0), p), p, axis=1, output="probabilities")
     label = _label(graph, model, graph.node("Squeeze", index, graph.columns()))
     return {**label, "probabilities": (model.answer_dtype, ("n", 2))}
+
+
+def _votes(graph: Graph, model: Exported, networks: list[str]) -> _Outputs:
+    """Votes for each class, and between equal ones the networks' probabilities, as scikit-learn counts."""
+    first, second = np.eye(model.pairs.max() + 1)[model.pairs.T]
+    p = graph.node("Sigmoid", graph.node("Concat", *networks, axis=1))  # of the second of two classes
+    wins = graph.cast(graph.node("Greater", p, graph.number(0.5)), np.float64)
+    gains = graph.array("second_less_first", second - first)
+    votes = graph.node("Add", graph.node("MatMul", wins, gains), graph.array("all_first", first.sum(axis=0)))
+    confidence = graph.node("MatMul", graph.cast(p, np.float64), gains)
+    size = graph.node("Add", graph.node("Abs", confidence), graph.number(1.0, np.float64))
+    third = graph.node("Div", confidence, graph.node("Mul", size, graph.number(3.0, np.float64)))
+    graph.node("Add", votes, third, output="decision")
+    label = _label(graph, model, graph.node("ArgMax", "decision", axis=1, keepdims=0))
+    return {**label, "decision": (np.float64, ("n", first.shape[1]))}
 
 
 def _softmax(graph: Graph, model: Exported, networks: list[str]) -> None:
