@@ -17,10 +17,15 @@ def functions_of(source):
 def in_a_subprocess(source, x, folder):
     """What the file predicts where neither this library nor anything but NumPy is asked for."""
     (folder / "network.py").write_text(source, encoding="utf-8")
-    np.save(folder / "x.npy", x)
+    if is_rows := x.dtype == object:
+        (folder / "x.json").write_text(json.dumps(x.tolist()), encoding="utf-8")
+    else:
+        np.save(folder / "x.npy", x)
+    read = "json.load(open(%r))" if is_rows else "np.load(%r)"
+    read %= str(folder / ("x.json" if is_rows else "x.npy"))
     code = (
         f"import json, sys; sys.path.insert(0, {str(folder)!r}); import numpy as np, network; "
-        f"x = np.load({str(folder / 'x.npy')!r}); y = network.predict(x); "
+        f"x = {read}; y = network.predict(x); "
         "p = network.predict_proba(x).tolist() if hasattr(network, 'predict_proba') else None; "
         "unwanted = ('chainrule', 'scipy', 'sklearn', 'numba', 'pandas'); "
         "foreign = [name for name in sys.modules if name in unwanted]; "

@@ -216,11 +216,37 @@ def test_what_the_estimator_refuses_is_refused(value, message):
     assert functions["predict"](np.zeros((0, 10))).shape == (0,)
 
 
+@pytest.mark.parametrize("numbers", ["its own", "standard", "robust"])
+def test_numpy_source_on_categories(numbers, penguins, tmp_path):
+    penguins = penguins.assign(
+        year=penguins["year"].astype("category"), is_heavy=penguins["body_mass_g"] > 4000
+    )
+    X, y = penguins.drop(columns="species"), penguins["species"].to_numpy()
+    assert X["sex"].isna().any()
+    if numbers == "its own":
+        made = TabularClassifier(ensemble=2, rare=0.34, **QUICK).fit(X, y)
+        table = made.encoder_
+    else:
+        table = TablePreprocessor(numbers=numbers, rare=0.34).fit(X)
+        network = MLPClassifier((8,), solver="lbfgs", max_iter=200, random_state=0).fit(table.transform(X), y)
+        made = SavedModel(network, table)
+    assert {"island=Dream", "sex missing", "year=2009", "year rare"} <= set(table.feature_names_out)
+    rows = pd.concat([X, X.iloc[:20].assign(island="Ross", sex=np.nan, year=2030.0, bill_depth_mm=np.nan)])
+    rows["year"] = rows["year"].astype(float)  # 2007.0 is the category 2007
+    y, _, p, foreign = in_a_subprocess(to_numpy_source(made), rows.to_numpy(object), tmp_path)
+    assert foreign == []
+    assert y == made.predict(rows).tolist()
+    tolerance = SINGLE if numbers == "its own" else DOUBLE["numpy"]
+    np.testing.assert_allclose(p, made.predict_proba(rows), rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("export", [to_numpy_source, to_onnx])
 def test_other_columns_are_refused(export):
     pytest.importorskip("onnx", reason="ONNX models need onnx")
     words = pd.DataFrame({"n": [1.0, 2.0, 4.0], "word": ["a", "b", "a"], "day": ["2024-02-29"] * 3})
     said = "only tables of numeric and boolean columns .* got 'word' .categorical., 'day' .date."
+    if export is to_numpy_source:
+        said = "only tables of numeric, boolean and categorical columns can be exported; got 'day' .date.$"
     with pytest.raises(ValueError, match=said):
         export(SavedModel(fitted("plain"), TablePreprocessor().fit(words)))
     with pytest.raises(ValueError, match=said):

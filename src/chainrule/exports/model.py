@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -123,7 +124,9 @@ def module_of(model: Any) -> Module:
     raise TypeError(f"model must be {_ESTIMATORS}; got {type(model).__name__}")
 
 
-def exported(model: Any, n_inputs: int | None = None) -> Exported:
+def exported(
+    model: Any, n_inputs: int | None = None, kinds: Sequence[str] = ("numeric", "boolean")
+) -> Exported:
     """Take a model apart.
 
     Parameters
@@ -132,18 +135,20 @@ def exported(model: Any, n_inputs: int | None = None) -> Exported:
         An estimator must be fitted.
     n_inputs : int, optional
         Number of features, where no layer of a module states it.
+    kinds : sequence of str
+        What columns of a table may hold.
 
     Raises
     ------
     TypeError
         If the model is of another kind, or a layer of it has a ``forward`` of its own.
     ValueError
-        If the number of inputs is not known, or a table has columns that are neither numeric nor boolean.
+        If the number of inputs is not known, or a table has columns of another kind.
     sklearn.exceptions.NotFittedError
         If an estimator has not been fitted.
     """
     if hasattr(model, "estimator") and hasattr(model, "preprocessor"):
-        return _of_saved(model.estimator, model.preprocessor)
+        return _of_saved(model.estimator, model.preprocessor, kinds)
     if isinstance(model, Module):
         return Exported((taken_apart(model, n_inputs),))
     if hasattr(model, "to_module"):
@@ -153,22 +158,22 @@ def exported(model: Any, n_inputs: int | None = None) -> Exported:
     from chainrule.estimators.tabular.base import BaseTabular
 
     if isinstance(model, BaseTabular):
-        return _of_tabular(model)
+        return _of_tabular(model, kinds)
     if isinstance(model, OneVsOneMLPClassifier):
         return _of_pairs(model)
     raise TypeError(f"model must be {_EXPORTED}; got {type(model).__name__}")
 
 
-def _of_saved(estimator: Any, preprocessor: Any) -> Exported:
+def _of_saved(estimator: Any, preprocessor: Any, kinds: Sequence[str]) -> Exported:
     """An estimator with the way from a table to it, if it has not one of its own."""
-    parts = exported(estimator)
+    parts = exported(estimator, kinds=kinds)
     if preprocessor is None:
         return parts
     if parts.table is not None:
         raise ValueError(
             f"{type(estimator).__name__} reads tables itself; got a preprocessor before it as well"
         )
-    return replace(parts, table=table_of(preprocessor))
+    return replace(parts, table=table_of(preprocessor, kinds))
 
 
 def _of_estimator(estimator: Any) -> Exported:
@@ -203,12 +208,12 @@ def _of_pairs(estimator: Any) -> Exported:
     return Exported(networks, "votes", "logistic", classes)
 
 
-def _of_tabular(estimator: Any) -> Exported:
+def _of_tabular(estimator: Any, kinds: Sequence[str]) -> Exported:
     """A TabularClassifier or TabularRegressor."""
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(estimator, "networks_")
-    table = table_of(estimator.encoder_)
+    table = table_of(estimator.encoder_, kinds)
     networks = tuple(
         taken_apart(network, prefix=f"{number}.") for number, network in enumerate(estimator.networks_)
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["ARRAY", "literal"]
+__all__ = ["ARRAY", "Constant", "literal"]
 
 # Up to so many numbers an array is written out, beyond that as base64.
 _WRITTEN_OUT = 50
@@ -20,9 +21,13 @@ def array(text, dtype, shape):
 '''
 
 
-def literal(values: np.ndarray | float) -> str:
-    """A number, or an array as Python writes it; a long one of numbers as base64."""
-    if isinstance(values, float):
+# What stands at the top of a file: an array, a number, categories.
+Constant: TypeAlias = np.ndarray | float | list[str | None]
+
+
+def literal(values: Constant) -> str:
+    """A constant as Python writes it; a long array of numbers as base64."""
+    if not isinstance(values, np.ndarray):
         return repr(values)
     if values.dtype.kind not in "f" or values.size <= _WRITTEN_OUT:
         dtype = "object" if values.dtype.kind == "O" else f'"{values.dtype.name}"'

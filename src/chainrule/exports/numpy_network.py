@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.exports.networks import Network
 from chainrule.exports.numpy_expressions import EXPRESSIONS
+from chainrule.exports.numpy_literals import Constant
 from chainrule.plan import Operation
 
 __all__ = ["NetworkLines", "Parts"]
@@ -19,10 +20,10 @@ __all__ = ["NetworkLines", "Parts"]
 class Parts:
     """What lines need that stand elsewhere in the file: constants by name, and helper functions."""
 
-    constants: dict[str, np.ndarray | float] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
     helpers: list[str] = field(default_factory=list)
 
-    def constant(self, name: str, value: np.ndarray | float) -> str:
+    def constant(self, name: str, value: Constant) -> str:
         """Put a constant into the file; returns its name."""
         self.constants[name] = value
         return name

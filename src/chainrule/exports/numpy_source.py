@@ -14,6 +14,9 @@ from chainrule.exports.tables import Curve
 
 __all__ = ["to_numpy_source"]
 
+# What the columns of a table may hold.
+_KINDS = ("numeric", "boolean", "categorical")
+
 
 def to_numpy_source(model: Any, n_inputs: int | None = None) -> str:
     """Write a model as one Python file that needs nothing but NumPy.
@@ -27,8 +30,9 @@ def to_numpy_source(model: Any, n_inputs: int | None = None) -> str:
     model : Module, MLP..., Tabular..., OneVsOneMLPClassifier or SavedModel
         A module made of the library's layers; ``predict(X)`` gives its output in evaluation mode, of shape
         (n, n_outputs). A fitted estimator; ``predict(X)`` gives labels, or numbers in the target's own units.
-        What ``chainrule.io.load_model`` gives. A table must have numeric and boolean columns only; X is then
-        the raw numbers, one column for each of the table's in its order, NaN where there is none.
+        What ``chainrule.io.load_model`` gives. A table must have numeric, boolean and categorical columns
+        only; X is then its rows, with one value for each column in the table's order, NaN or None where
+        there is none.
     n_inputs : int, optional
         Number of features, where no layer of a module states it.
 
@@ -42,8 +46,7 @@ def to_numpy_source(model: Any, n_inputs: int | None = None) -> str:
     TypeError
         If the model is of another kind, or has a layer with a ``forward`` of its own; the message names it.
     ValueError
-        If the number of inputs is not known, or a table has columns that are neither numeric nor boolean;
-        the message names them.
+        If the number of inputs is not known, or a table has columns of dates; the message names them.
     sklearn.exceptions.NotFittedError
         If an estimator has not been fitted.
 
@@ -71,7 +74,7 @@ def to_numpy_source(model: Any, n_inputs: int | None = None) -> str:
         return h
     <BLANKLINE>
     """
-    return _Writer(exported(model, n_inputs)).text()
+    return _Writer(exported(model, n_inputs, _KINDS)).text()
 
 
 class _Writer:

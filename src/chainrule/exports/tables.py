@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Curve", "Table", "table_of"]
+__all__ = ["Categories", "Curve", "Table", "table_of"]
 
 # Robust numbers never go beyond this many deviations.
 _LIMIT = 3.0
@@ -28,8 +28,16 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Categories:
+    """The categories of a column with an input each, None for a gap; perhaps all others share one more."""
+
+    texts: list[str | None]
+    others_share: bool
+
+
+@dataclass(frozen=True)
 class Table:
-    """What is done to a table of numbers, NaN for a gap, in float64; arrays have an entry for each column.
+    """What is done to a table in float64, where NaN is a gap; arrays have an entry for each column.
 
     A gap becomes ``fill``; z = (x − centre) / scale; then z / √(1 + (z/limit)²), where there is a limit.
 
@@ -44,8 +52,11 @@ class Table:
         By column, in ascending order: what gives its ranks.
     yes_no : list of int
         Columns that hold 0 and 1.
+    categories : dict of int to Categories
+        Of the columns that hold categories; the arrays' entries mean nothing there.
     inputs : list of (str, int)
-        The network's inputs: "number", "rank" or "gap", 1 where there is one, of a column.
+        The network's inputs: "number", "rank" or "gap", 1 where there is one, of a column, or a number of
+        them, its "categories".
     """
 
     names: tuple[str, ...]
@@ -55,6 +66,7 @@ class Table:
     limit: np.ndarray | None
     curves: dict[int, Curve]
     yes_no: list[int]
+    categories: dict[int, Categories]
     inputs: list[tuple[str, int]]
 
     def columns(self, part: str) -> list[int]:
@@ -62,8 +74,8 @@ class Table:
         return [column for its_part, column in self.inputs if its_part == part]
 
 
-def table_of(preprocessor: Any) -> Table:
-    """What a fitted `TablePreprocessor` of numbers and truth values does.
+def table_of(preprocessor: Any, kinds: Sequence[str]) -> Table:
+    """What a fitted `TablePreprocessor` does, whose columns are of these kinds.
 
     Raises
     ------
@@ -72,15 +84,10 @@ def table_of(preprocessor: Any) -> Table:
     """
     described = preprocessor.to_dict()
     columns = described["columns"]
-    others = [
-        f"{column['name']!r} ({column['kind']})"
-        for column in columns
-        if column["kind"] not in ("numeric", "boolean")
-    ]
+    others = [f"{one['name']!r} ({one['kind']})" for one in columns if one["kind"] not in kinds]
     if others:
-        raise ValueError(
-            f"only tables of numeric and boolean columns can be exported; got {', '.join(others)}"
-        )
+        can = f"{', '.join(kinds[:-1])} and {kinds[-1]}"
+        raise ValueError(f"only tables of {can} columns can be exported; got {', '.join(others)}")
     numeric = [k for k, column in enumerate(columns) if column["kind"] == "numeric"]
     is_robust = described["numbers"] == "robust" and bool(numeric)
     middle = "centre" if is_robust else "mean"
@@ -94,6 +101,11 @@ def table_of(preprocessor: Any) -> Table:
         else None,
         curves={k: Curve.of(one["knots"], one["ranks"]) for k, one in enumerate(columns) if one.get("knots")},
         yes_no=[k for k, column in enumerate(columns) if column["kind"] == "boolean"],
+        categories={
+            k: Categories(one["categories"], bool(one.get("rare")))
+            for k, one in enumerate(columns)
+            if one["kind"] == "categorical"
+        },
         inputs=_inputs(columns),
     )
 
@@ -105,10 +117,12 @@ def _array(columns: Sequence[Mapping[str, Any]], fields: Sequence[str], otherwis
 
 
 def _inputs(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Numbers come first, each followed by its rank and its gaps; then truth values."""
+    """Numbers come first, each followed by its rank and its gaps; then truth values, then categories."""
     inputs = []
     for k, column in enumerate(columns):
         if column["kind"] == "numeric":
             parts = ["number", *["rank"] * bool(column.get("knots")), *["gap"] * bool(column.get("missing"))]
             inputs += [(part, k) for part in parts]
-    return inputs + [("number", k) for k, column in enumerate(columns) if column["kind"] == "boolean"]
+    for kind, part in (("boolean", "number"), ("categorical", "categories")):
+        inputs += [(part, k) for k, column in enumerate(columns) if column["kind"] == kind]
+    return inputs
