@@ -27,6 +27,8 @@ Constant: TypeAlias = np.ndarray | float | list[str | None]
 
 def literal(values: Constant) -> str:
     """A constant as Python writes it; a long array of numbers as base64."""
+    if isinstance(values, list) and len(repr(values)) > _LINE:
+        return "[\n" + "".join(f"    {value!r},\n" for value in values) + "]"
     if not isinstance(values, np.ndarray):
         return repr(values)
     if values.dtype.kind not in "f" or values.size <= _WRITTEN_OUT:

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["Categories", "Curve", "Table", "table_of"]
 
-# Robust numbers never go beyond this many deviations.
+# Robust numbers never go beyond this: `chainrule.estimators.numbers.smoothly_clipped`.
 _LIMIT = 3.0
 
 
@@ -82,23 +82,17 @@ def table_of(preprocessor: Any, kinds: Sequence[str]) -> Table:
     ValueError
         If it has other columns; the message names them.
     """
-    described = preprocessor.to_dict()
-    columns = described["columns"]
+    columns = preprocessor.to_dict()["columns"]
     others = [f"{one['name']!r} ({one['kind']})" for one in columns if one["kind"] not in kinds]
     if others:
         can = f"{', '.join(kinds[:-1])} and {kinds[-1]}"
         raise ValueError(f"only tables of {can} columns can be exported; got {', '.join(others)}")
-    numeric = [k for k, column in enumerate(columns) if column["kind"] == "numeric"]
-    is_robust = described["numbers"] == "robust" and bool(numeric)
-    middle = "centre" if is_robust else "mean"
     return Table(
         names=tuple(column["name"] for column in columns),
-        fill=_array(columns, ("fill", "centre" if is_robust else "median"), 0.0),
-        centre=_array(columns, (middle,), 0.0),
+        fill=_array(columns, ("fill", "centre", "median"), 0.0),
+        centre=_array(columns, ("centre", "mean"), 0.0),
         scale=_array(columns, ("scale",), 1.0),
-        limit=np.array([_LIMIT if k in numeric else np.inf for k in range(len(columns))])
-        if is_robust
-        else None,
+        limit=_limits(columns),
         curves={k: Curve.of(one["knots"], one["ranks"]) for k, one in enumerate(columns) if one.get("knots")},
         yes_no=[k for k, column in enumerate(columns) if column["kind"] == "boolean"],
         categories={
@@ -114,6 +108,12 @@ def _array(columns: Sequence[Mapping[str, Any]], fields: Sequence[str], otherwis
     """For each column the first of the fields that it has."""
     found = [[column[field] for field in fields if field in column] for column in columns]
     return np.array([values[0] if values else otherwise for values in found], np.float64)
+
+
+def _limits(columns: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+    """Robust numbers, which have a centre, are clipped; others are not."""
+    limits = np.array([_LIMIT if "centre" in column else np.inf for column in columns])
+    return limits if np.isfinite(limits).any() else None
 
 
 def _inputs(columns: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
