@@ -126,7 +126,8 @@ def agree(name, form, label_or_number, probabilities):
         np.testing.assert_allclose(probabilities, made.predict_proba(rows), rtol=0, atol=tolerance)
     else:
         assert np.shape(label_or_number) == expected.shape
-        np.testing.assert_allclose(label_or_number, expected, rtol=0, atol=tolerance * np.ptp(expected))
+        spread = np.ptp(expected[:100])  # of training rows: those far outside may be 1e40 times as large
+        np.testing.assert_allclose(label_or_number, expected, rtol=tolerance, atol=tolerance * spread)
 
 
 @pytest.mark.parametrize("name", MODELS)
