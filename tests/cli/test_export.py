@@ -4,6 +4,8 @@ import json
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 from tests.cli.calling import QUICK, fail, run, succeed
 
@@ -58,7 +60,7 @@ def test_options_that_cannot_be_followed(tmp_path, model_file):
 
 def test_a_package_that_is_not_installed_is_named_once(tmp_path, houses, monkeypatch):
     model, out = tmp_path / "model", tmp_path / "made"
-    succeed("train", houses, "--target", "price", "--drop", "garden", "--out", model, "--no-report", *QUICK)
+    succeed("train", houses, "--target", "price", "--out", model, "--no-report", *QUICK)
     monkeypatch.setitem(sys.modules, "onnx", None)
     said = fail("export", model, "--to", "onnx", "--out", out)
     assert said == "--to onnx: onnx is not installed: pip install 'chainrule[onnx]'"
@@ -68,3 +70,26 @@ def test_a_package_that_is_not_installed_is_named_once(tmp_path, houses, monkeyp
 def succeed_and_read(model, out):
     succeed("export", model, "--to", "numpy", "--out", out)
     return out.read_text()
+
+
+def test_an_ensemble_for_tables(tmp_path, houses):
+    model, out, answers = tmp_path / "model", tmp_path / "made", tmp_path / "answers.csv"
+    succeed("train", houses, "--target", "price", "--ensemble", "2", "--out", model, "--no-report")
+    space = {}
+    exec(succeed_and_read(model, out), space)
+    table = pd.read_csv(houses)
+    succeed("predict", model, houses, "--out", answers)
+    told = pd.read_csv(answers).iloc[:, -1]
+    found = space["predict"](table[["area", "garden"]].astype(float).to_numpy())
+    np.testing.assert_allclose(found, told, rtol=1e-6)
+
+
+def test_columns_that_cannot_be_exported_are_named(tmp_path, model_file):
+    pytest.importorskip("onnx", reason="ONNX models need onnx")
+    out = tmp_path / "made"
+    said = fail("export", model_file, "--to", "onnx", "--out", out)
+    assert said.startswith(
+        "--to onnx: only tables of numeric and boolean columns can be exported; got 'island'"
+    )
+    assert not out.exists()
+    assert "one_hot(" in succeed_and_read(model_file, out)

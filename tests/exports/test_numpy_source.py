@@ -1,18 +1,17 @@
 import ast
-import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from sklearn.exceptions import NotFittedError
 from tests.exports.models import DTYPES, KINDS, RECORDS, X, every_kind, fitted, random_networks
+from tests.exports.running import functions_of, in_a_subprocess
 from tests.strategies import deterministic
 
 import chainrule
 from chainrule import nn
-from chainrule.estimators import TabularClassifier
+from chainrule.estimators import Perceptron, TabularClassifier
 from chainrule.estimators.tables import TablePreprocessor
 from chainrule.exports.numpy_expressions import EXPRESSIONS, HELPERS
 from chainrule.exports.numpy_source import to_numpy_source
@@ -20,28 +19,6 @@ from chainrule.functions import ACTIVATIONS
 from chainrule.io import SavedModel
 
 TOLERANCE = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-6}
-
-
-def run(source):
-    """The functions that a source defines."""
-    space = {}
-    exec(compile(source, "exported.py", "exec"), space)
-    return space
-
-
-def in_a_subprocess(source, x, folder):
-    """What the file predicts where neither this library nor anything but NumPy is asked for."""
-    (folder / "network.py").write_text(source, encoding="utf-8")
-    np.save(folder / "x.npy", x)
-    code = (
-        f"import json, sys; sys.path.insert(0, {str(folder)!r}); import numpy as np, network; "
-        f"x = np.load({str(folder / 'x.npy')!r}); y = network.predict(x); "
-        "p = network.predict_proba(x).tolist() if hasattr(network, 'predict_proba') else None; "
-        "foreign = [name for name in sys.modules if name in ('chainrule', 'scipy', 'sklearn', 'numba')]; "
-        "print(json.dumps([y.tolist(), str(y.dtype), p, foreign]))"
-    )
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
 
 
 def test_every_activation_has_an_expression():
@@ -55,13 +32,13 @@ def test_expressions_equal_the_records(record, dtype):
     alpha = ACTIVATIONS[record].alpha and 0.3
     network = nn.activation_module(record, alpha)
     z = np.concatenate([np.linspace(-30, 30, 601), [0.0, -1e4, 1e4]]).astype(dtype)[:, None]
-    h = run(to_numpy_source(network, n_inputs=1))["predict"](z.astype(np.float32))
+    h = functions_of(to_numpy_source(network, n_inputs=1))["predict"](z.astype(np.float32))
     assert h.dtype == np.float32  # a network without parameters computes in single precision
     np.testing.assert_allclose(h, network(z.astype(np.float32)), rtol=2e-6, atol=1e-6)
     # With a layer in front that changes nothing the dtype is that of the layer.
     one = nn.Linear(1, 1, bias=False, dtype=dtype)
     one.weight = [[1.0]]
-    h = run(to_numpy_source(nn.Sequential(one, network)))["predict"](z)
+    h = functions_of(to_numpy_source(nn.Sequential(one, network)))["predict"](z)
     assert h.dtype == dtype
     scale = TOLERANCE[np.dtype(dtype)]
     np.testing.assert_allclose(h, network(z), rtol=scale, atol=scale)
@@ -80,7 +57,7 @@ def test_every_layer_where_the_library_is_not_there(dtype, tmp_path):
 @given(random_networks())
 def test_random_networks(case):
     network, x = case
-    y = run(to_numpy_source(network, x.shape[1]))["predict"](x)
+    y = functions_of(to_numpy_source(network, x.shape[1]))["predict"](x)
     expected = network(x)
     assert y.shape == expected.shape
     tolerance = TOLERANCE[x.dtype]
@@ -110,19 +87,12 @@ def test_raw_numbers_with_gaps():
     estimator = fitted("regressor")
     saved = SavedModel(estimator, preprocessor)
     source = to_numpy_source(saved)
-    np.testing.assert_allclose(run(source)["predict"](table.to_numpy()), saved.predict(table), rtol=1e-12)
+    np.testing.assert_allclose(
+        functions_of(source)["predict"](table.to_numpy()), saved.predict(table), rtol=1e-12
+    )
     assert "0: 'a'" in ast.get_docstring(ast.parse(source))
     plain = SavedModel(estimator)
     assert to_numpy_source(plain) == to_numpy_source(estimator)
-
-
-def test_tables_that_are_not_numeric_are_refused():
-    words = TablePreprocessor().fit(pd.DataFrame({"n": [1.0, 2.0, 4.0], "word": ["a", "b", "a"]}))
-    with pytest.raises(ValueError, match="only tables of numeric columns .* got 'word' .categorical"):
-        to_numpy_source(SavedModel(fitted("plain"), words))
-    robust = TablePreprocessor(numbers="robust").fit(pd.DataFrame({"n": [1.0, 2.0, 4.0]}))
-    with pytest.raises(ValueError, match="numbers='robust'"):
-        to_numpy_source(SavedModel(fitted("plain"), robust))
 
 
 def test_the_text_reads_like_the_chapter():
@@ -144,13 +114,13 @@ def test_weights_keep_every_bit(dtype, n_inputs):
     rng = np.random.default_rng(8)
     network = nn.Linear(n_inputs, 12, dtype=dtype)
     network.weight = rng.normal(size=(12, n_inputs)) * 10.0 ** rng.integers(-30, 30, (12, n_inputs))
-    space = run(to_numpy_source(network))
+    space = functions_of(to_numpy_source(network))
     np.testing.assert_array_equal(space["W1"], network.state_dict()["weight"])
     np.testing.assert_array_equal(space["b1"], network.state_dict()["bias"])
 
 
 def test_the_input_is_checked():
-    predict = run(to_numpy_source(nn.Linear(2, 1)))["predict"]
+    predict = functions_of(to_numpy_source(nn.Linear(2, 1)))["predict"]
     with pytest.raises(ValueError, match=r"X must have shape \(n, 2\); got \(3,\)"):
         predict(np.zeros(3))
     assert predict(np.zeros((0, 2))).shape == (0, 1)
@@ -162,7 +132,7 @@ def test_the_model_stays_as_it_is():
     assert network.training
     assert not any(parameter.requires_grad for parameter in network.parameters())
     x = np.ones((3, 2), np.float32)
-    np.testing.assert_allclose(run(source)["predict"](x), network.eval()(x), atol=1e-6)
+    np.testing.assert_allclose(functions_of(source)["predict"](x), network.eval()(x), atol=1e-6)
 
 
 class Squared(nn.Module):
@@ -175,7 +145,8 @@ class Squared(nn.Module):
     [
         (nn.Sequential(nn.Linear(2, 2), Squared()), TypeError, r"Squared \(1\)"),
         (3, TypeError, "model must be a chainrule.nn module, or a fitted .* got int"),
-        (TabularClassifier(), TypeError, "got TabularClassifier"),
+        (Perceptron(), TypeError, "got Perceptron"),
+        (TabularClassifier(), NotFittedError, "TabularClassifier instance is not fitted"),
         (nn.ReLU(), ValueError, "n_inputs is needed"),
     ],
 )

@@ -6,32 +6,19 @@ import pytest
 from hypothesis import given, settings
 from scipy import special
 from tests.exports.models import DTYPES, KINDS, RECORDS, X, every_kind, fitted, random_networks
+from tests.exports.running import outputs
 from tests.strategies import deterministic
 
 from chainrule import nn
 from chainrule.estimators.tables import TablePreprocessor
-from chainrule.exports.onnx_models import _NODES, to_onnx
+from chainrule.exports.onnx_models import to_onnx
+from chainrule.exports.onnx_network import OPERATION_NODES
 from chainrule.exports.onnx_nodes import ACTIVATION_NODES
 from chainrule.functions import ACTIVATIONS
 from chainrule.io import SavedModel
 from chainrule.plan import KINDS as OPERATIONS
 
 TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-5}
-
-
-@pytest.fixture
-def onnxruntime():
-    pytest.importorskip("onnx", reason="ONNX models need onnx")
-    return pytest.importorskip("onnxruntime", reason="running ONNX models needs onnxruntime")
-
-
-def run(onnxruntime, model, x):
-    """The outputs by name."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"X": x}), strict=True))
 
 
 def lacks_erf(model, x):
@@ -56,7 +43,7 @@ def by_definition(model, x):
 
 def test_the_tables_are_complete():
     assert set(ACTIVATION_NODES) == set(ACTIVATIONS)
-    assert {*_NODES, "dropout"} == set(OPERATIONS)
+    assert {*OPERATION_NODES, "dropout"} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -69,7 +56,7 @@ def test_every_layer_and_activation(onnxruntime, record, dtype):
         assert record == "gelu"
         y = by_definition(made, x)
     else:
-        y = run(onnxruntime, made, x)["output"]
+        y = outputs(onnxruntime, made, x)["output"]
     assert y.dtype == dtype
     np.testing.assert_allclose(y, network(x), rtol=0, atol=TOLERANCE[np.dtype(dtype)])
 
@@ -81,7 +68,7 @@ def test_activations_in_their_tails(onnxruntime, record):
     alpha = ACTIVATIONS[record].alpha and 0.3
     network = nn.Sequential(one, nn.activation_module(record, alpha))
     z = np.linspace(-60, 60, 1201)[:, None]
-    y = run(onnxruntime, to_onnx(network), z)["output"]
+    y = outputs(onnxruntime, to_onnx(network), z)["output"]
     np.testing.assert_allclose(y, network(z), rtol=1e-10, atol=1e-10)
 
 
@@ -96,7 +83,7 @@ def test_random_networks(case):
         network, x = network.to(np.float32), x.astype(np.float32)
         made = to_onnx(network, n_inputs=x.shape[1])
     expected = network(x)
-    y = run(onnxruntime, made, x)["output"]
+    y = outputs(onnxruntime, made, x)["output"]
     assert y.shape == expected.shape
     scale = max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(y, expected, rtol=0, atol=scale * TOLERANCE[x.dtype])
@@ -107,7 +94,7 @@ def test_random_networks(case):
 def test_estimators(onnxruntime, kind, dtype):
     estimator = fitted(kind, dtype)
     made = to_onnx(estimator)
-    results = run(onnxruntime, made, X.astype(dtype))
+    results = outputs(onnxruntime, made, X.astype(dtype))
     assert {one.name for one in made.graph.initializer} <= {
         name for node in made.graph.node for name in node.input
     }
@@ -131,24 +118,17 @@ def test_raw_numbers_with_gaps(onnxruntime, dtype):
     saved = SavedModel(fitted("regressor", dtype), TablePreprocessor().fit(table))
     made = to_onnx(saved)
     assert {one.key: one.value for one in made.metadata_props}["column_3"] == "d"
-    y = run(onnxruntime, made, table.to_numpy())["prediction"]
+    y = outputs(onnxruntime, made, table.to_numpy())["prediction"]
     np.testing.assert_allclose(y, saved.predict(table), rtol=TOLERANCE[np.dtype(dtype)])
 
 
 def test_in_another_precision(onnxruntime):
     estimator = fitted("regressor", np.float64)
-    y = run(onnxruntime, to_onnx(estimator, dtype=np.float32), X.astype(np.float32))["prediction"]
+    y = outputs(onnxruntime, to_onnx(estimator, dtype=np.float32), X.astype(np.float32))["prediction"]
     assert y.dtype == np.float32
     np.testing.assert_allclose(y, estimator.predict(X), rtol=1e-5)
     with pytest.raises(TypeError, match="dtype must be float32 or float64; got int64"):
         to_onnx(estimator, dtype=int)
-
-
-def test_a_table_with_categories_is_refused():
-    pytest.importorskip("onnx", reason="ONNX models need onnx")
-    table = TablePreprocessor().fit(pd.DataFrame({"n": [1.0, 2.0, 4.0], "word": ["a", "b", "a"]}))
-    with pytest.raises(ValueError, match="only tables of numeric columns .* got 'word' .categorical"):
-        to_onnx(SavedModel(fitted("plain"), table))
 
 
 def test_the_file_appears_whole_or_not_at_all(tmp_path):

@@ -60,7 +60,7 @@ def _exported(saved: SavedModel, to: ExportFormat) -> Any:
         missing = error.name.split(".")[0]
         what = "this version of chainrule cannot export" if missing == "chainrule" else f"it needs {missing}"
         raise ValueError(f"--to {to.value}: {what} ({error})") from error
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"--to {to.value}: {error}") from error
 
 

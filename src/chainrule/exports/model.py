@@ -1,32 +1,39 @@
-"""What every export starts from: a model as a table of operations, its numbers, and what is done around it.
-
-The table is a plan, so an exporter knows six kinds of operation and no layer: a nested `Sequential` is flat
-in it already, and a residual connection is an addition.
-"""
+"""What is exported: networks, what is done to their input, and what is made of their outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from chainrule.exports.networks import Network, taken_apart
+from chainrule.exports.tables import Curve, Table, table_of
 from chainrule.nn import Module
-from chainrule.plan import Operation, Slot, flatten, lower
 
-__all__ = ["Exported", "NumericInput", "exported", "module_of"]
+__all__ = ["Exported", "Target", "exported", "module_of"]
 
 _ESTIMATORS = "a chainrule.nn module, or a fitted MLPClassifier or MLPRegressor"
+_EXPORTED = f"{_ESTIMATORS}, TabularClassifier, TabularRegressor or OneVsOneMLPClassifier"
 
 
 @dataclass(frozen=True)
-class NumericInput:
-    """From a table of numbers to the network's input: (x − mean) / scale, where a gap is the median."""
+class Target:
+    """From a regressor's output z to its target, in float64: z · scale + mean is y, or else log(1 + y).
 
-    names: tuple[str, ...]
-    median: np.ndarray
+    Attributes
+    ----------
+    mean, scale : numpy.ndarray
+        (n_outputs,)
+    is_logarithm : bool
+        Of 1 + y; it is no less than 0.
+    """
+
     mean: np.ndarray
     scale: np.ndarray
+    is_logarithm: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,75 +42,70 @@ class Exported:
 
     Attributes
     ----------
-    operations : tuple of Operation
-        In the order of the forward pass; those that change nothing in evaluation are left out. Operation k
-        makes the value ``makes[k]``, and value 0 is the input.
-    makes : tuple of int
-        The number of the value that each operation makes.
-    output : int
-        The value that is the network's output z.
-    n_inputs, n_outputs : int
-        Widths of the input and of z.
-    dtype : numpy.dtype
-        float32 or float64: of the parameters and of the computation.
+    networks : tuple of Network
+        One or more, of the same input: what they say is averaged, or they vote.
+    kind : {"module", "classifier", "labels", "votes", "regressor"}
+        "labels" is a classifier of several labels a row; of "votes" each network tells two classes apart.
     link : str
         What the output goes through: "identity", "softmax", "logistic" or "exp".
     classes : numpy.ndarray or None
         The labels of a classifier of one label a row: as many as z has columns, or two for one column.
-    kind : {"module", "classifier", "labels", "regressor"}
-        "labels" is a classifier of several labels a row.
-    target_mean, target_scale : numpy.ndarray or None
-        (n_outputs,) in float64: a regressor's y = z · scale + mean.
-    numeric_input : NumericInput or None
+    temperature : float or None
+        The softmax is that of z / temperature.
+    target : Target, Curve or None
+        What a regressor's output becomes.
+    table : Table or None
         What is done to the raw numbers first.
+    answers_in_double : bool
+        Whether all that comes after the networks is done in float64, and stays that.
     """
 
-    operations: tuple[Operation, ...]
-    makes: tuple[int, ...]
-    output: int
-    n_inputs: int
-    n_outputs: int
-    dtype: np.dtype
-    parameters: np.ndarray
-    buffers: np.ndarray
-    slots: tuple[dict[int, Slot], dict[int, Slot]]
-    link: str = "identity"
+    networks: tuple[Network, ...]
     kind: str = "module"
+    link: str = "identity"
     classes: np.ndarray | None = None
-    target_mean: np.ndarray | None = None
-    target_scale: np.ndarray | None = None
-    numeric_input: NumericInput | None = None
+    temperature: float | None = None
+    target: Target | Curve | None = None
+    table: Table | None = None
+    answers_in_double: bool = False
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the networks."""
+        return self.networks[0].dtype
 
     @property
     def input_dtype(self) -> np.dtype:
         """Raw numbers may need more digits than the network, which sees them scaled."""
-        return self.dtype if self.numeric_input is None else np.dtype(np.float64)
+        return self.dtype if self.table is None else np.dtype(np.float64)
+
+    @property
+    def answer_dtype(self) -> np.dtype:
+        """Of probabilities and predicted numbers."""
+        return np.dtype(np.float64) if self.answers_in_double else self.dtype
+
+    @property
+    def n_columns(self) -> int:
+        """Width of X."""
+        return self.networks[0].n_inputs if self.table is None else len(self.table.names)
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """The numbers of the two classes that each network of "votes" tells apart: (n_networks, 2)."""
+        assert self.classes is not None
+        return np.array(list(combinations(range(len(self.classes)), 2)))
+
+    @property
+    def n_outputs(self) -> int:
+        """Width of z."""
+        return self.networks[0].n_outputs
 
     def to(self, dtype: Any) -> Exported:
-        """The same model, computed in float32 or float64; TypeError for another dtype."""
+        """The same model, its networks computed in float32 or float64; TypeError for another dtype."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64; got {dtype}")
-        parameters, buffers = self.parameters.astype(dtype), self.buffers.astype(dtype)
-        return replace(self, dtype=dtype, parameters=parameters, buffers=buffers)
-
-    def parameter(self, offset: int) -> np.ndarray | None:
-        """The parameter at an offset of the flat vector, in its own shape; None for −1."""
-        return None if offset < 0 else self.slots[0][offset].view(self.parameters)
-
-    def buffer(self, offset: int) -> np.ndarray:
-        """The running statistic at an offset of the flat vector."""
-        return self.slots[1][offset].view(self.buffers)
-
-    def affine(self, operation: Operation) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Weight and bias of a layer (γ and β of a normalisation), where it has them."""
-        return self.parameter(operation.weight), self.parameter(operation.bias)
-
-    def running(self, operation: Operation) -> tuple[np.ndarray, np.ndarray]:
-        """The mean of a batch normalisation, and the deviation √(variance + eps)."""
-        variance = self.buffer(operation.running_variance)
-        deviation: np.ndarray = np.sqrt(variance + variance.dtype.type(operation.epsilon))
-        return self.buffer(operation.running_mean), deviation
+        return replace(self, networks=tuple(network.to(dtype) for network in self.networks))
 
 
 def module_of(model: Any) -> Module:
@@ -122,92 +124,114 @@ def module_of(model: Any) -> Module:
     raise TypeError(f"model must be {_ESTIMATORS}; got {type(model).__name__}")
 
 
-def exported(model: Any, n_inputs: int | None = None) -> Exported:
+def exported(
+    model: Any, n_inputs: int | None = None, kinds: Sequence[str] = ("numeric", "boolean")
+) -> Exported:
     """Take a model apart.
 
     Parameters
     ----------
-    model : Module, MLPClassifier, MLPRegressor or SavedModel
+    model : Module, MLPClassifier, MLPRegressor, TabularClassifier, ... or SavedModel
         An estimator must be fitted.
     n_inputs : int, optional
         Number of features, where no layer of a module states it.
+    kinds : sequence of str
+        What columns of a table may hold.
 
     Raises
     ------
     TypeError
         If the model is of another kind, or a layer of it has a ``forward`` of its own.
     ValueError
-        If the number of inputs is not known, or a table has columns that are not numeric.
+        If the number of inputs is not known, or a table has columns of another kind.
     sklearn.exceptions.NotFittedError
         If an estimator has not been fitted.
     """
     if hasattr(model, "estimator") and hasattr(model, "preprocessor"):
-        parts = exported(model.estimator)
-        if model.preprocessor is None:
-            return parts
-        return replace(parts, numeric_input=_numeric_input(model.preprocessor))
-    parts = _of_module(module_of(model), n_inputs)
-    return parts if isinstance(model, Module) else replace(parts, **_decoding(model))
+        return _of_saved(model.estimator, model.preprocessor, kinds)
+    if isinstance(model, Module):
+        return Exported((taken_apart(model, n_inputs),))
+    if hasattr(model, "to_module"):
+        return _of_estimator(model)
+    # Loaded only for what is no module: estimators bring scikit-learn and pandas along.
+    from chainrule.estimators.one_vs_one import OneVsOneMLPClassifier
+    from chainrule.estimators.tabular.base import BaseTabular
+
+    if isinstance(model, BaseTabular):
+        return _of_tabular(model, kinds)
+    if isinstance(model, OneVsOneMLPClassifier):
+        return _of_pairs(model)
+    raise TypeError(f"model must be {_EXPORTED}; got {type(model).__name__}")
 
 
-def _of_module(module: Module, n_inputs: int | None) -> Exported:
-    # Frozen parameters and a user's generators matter in training only, so the plan is a trainable copy's.
-    module = module.copy().requires_grad_(True).eval()
-    try:
-        plan = lower(module, "half_squared_error", n_inputs)
-    except NotImplementedError as error:
-        raise TypeError(f"model cannot be exported: {error}") from None
-    state = module.state_dict()
-    types = [array.dtype for array in state.values() if array.dtype.kind == "f"]
-    dtype = np.result_type(*types) if types else np.dtype(np.float32)
-    same_as: dict[int, int] = {0: 0}  # a dropout's value is the one it reads
-    operations, makes = [], []
-    for made, operation in enumerate(plan.operations, start=1):
-        source = same_as[operation.source]
-        if operation.kind == "dropout":
-            same_as[made] = source
-            continue
-        same_as[made] = made
-        second = same_as[operation.second] if operation.second >= 0 else -1
-        operations.append(replace(operation, source=source, second=second))
-        makes.append(made)
+def _of_saved(estimator: Any, preprocessor: Any, kinds: Sequence[str]) -> Exported:
+    """An estimator with the way from a table to it, if it has not one of its own."""
+    parts = exported(estimator, kinds=kinds)
+    if preprocessor is None:
+        return parts
+    if parts.table is not None:
+        raise ValueError(
+            f"{type(estimator).__name__} reads tables itself; got a preprocessor before it as well"
+        )
+    return replace(parts, table=table_of(preprocessor, kinds))
+
+
+def _of_estimator(estimator: Any) -> Exported:
+    """An MLPClassifier or MLPRegressor."""
+    networks, link = (taken_apart(estimator.to_module()),), estimator.out_activation_
+    if not hasattr(estimator, "classes_"):
+        target = None
+        if estimator.target_scaling is not None:
+            target = Target(_row(estimator.target_mean_), _row(estimator.target_scale_))
+        return Exported(networks, "regressor", link, target=target)
+    if link == "logistic" and estimator.n_outputs_ > 1:
+        return Exported(networks, "labels", link)
+    classes = np.asarray(estimator.classes_)
+    # A classifier that has seen one class answers with it, whatever its one output says.
+    return Exported(networks, "classifier", link, classes if len(classes) > 1 else classes.repeat(2))
+
+
+def _of_pairs(estimator: Any) -> Exported:
+    """A OneVsOneMLPClassifier; that of two classes is its one network."""
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator, "estimators_")
+    others = [type(one).__name__ for one in estimator.estimators_ if not hasattr(one, "to_module")]
+    if others:
+        raise TypeError(f"model cannot be exported: it must be made of MLPClassifiers; got {others[0]}")
+    classes = np.asarray(estimator.classes_)
+    if len(classes) == 2:
+        return replace(exported(estimator.estimators_[0]), classes=classes)
+    networks = tuple(
+        taken_apart(one.to_module(), prefix=f"{number}.") for number, one in enumerate(estimator.estimators_)
+    )
+    return Exported(networks, "votes", "logistic", classes)
+
+
+def _of_tabular(estimator: Any, kinds: Sequence[str]) -> Exported:
+    """A TabularClassifier or TabularRegressor."""
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator, "networks_")
+    table = table_of(estimator.encoder_, kinds)
+    networks = tuple(
+        taken_apart(network, prefix=f"{number}.") for number, network in enumerate(estimator.networks_)
+    )
+    if not hasattr(estimator, "classes_"):
+        target = _tabular_target(estimator.target_)
+        return Exported(networks, "regressor", target=target, table=table, answers_in_double=True)
     return Exported(
-        tuple(operations), tuple(makes), same_as[len(plan.operations)], plan.n_inputs, plan.n_outputs, dtype,
-        flatten(state, plan.parameters, dtype), flatten(state, plan.buffers, dtype),
-        ({slot.offset: slot for slot in plan.parameters}, {slot.offset: slot for slot in plan.buffers}),
+        networks, "classifier", "softmax", np.asarray(estimator.classes_),
+        temperature=float(estimator.temperature_), table=table, answers_in_double=True,
     )  # fmt: skip
 
 
-def _decoding(estimator: Any) -> dict[str, Any]:
-    """What an estimator does with the raw output."""
-    known: dict[str, Any] = {"link": estimator.out_activation_}
-    if not hasattr(estimator, "classes_"):
-        known["kind"] = "regressor"
-        if estimator.target_scaling is not None:
-            known["target_mean"] = np.atleast_1d(np.asarray(estimator.target_mean_, np.float64))
-            known["target_scale"] = np.atleast_1d(np.asarray(estimator.target_scale_, np.float64))
-        return known
-    if estimator.out_activation_ == "logistic" and estimator.n_outputs_ > 1:
-        return {**known, "kind": "labels"}
-    classes = np.asarray(estimator.classes_)
-    # A classifier that has seen one class answers with it, whatever its one output says.
-    return {**known, "kind": "classifier", "classes": classes if len(classes) > 1 else classes.repeat(2)}
+def _tabular_target(known: dict[str, Any]) -> Target | Curve:
+    """What a TabularRegressor has learned of its target, the other way round."""
+    if known["transform"] == "rank":
+        return Curve.of(known["places"], known["knots"])
+    return Target(_row(known["mean"]), _row(known["scale"]), known["transform"] == "log")
 
 
-def _numeric_input(preprocessor: Any) -> NumericInput:
-    """What a `TablePreprocessor` of numeric columns has learned."""
-    described = preprocessor.to_dict()
-    others = [
-        f"{column['name']!r} ({column['kind']})"
-        for column in described["columns"]
-        if column["kind"] != "numeric"
-    ]
-    if others:
-        raise ValueError(f"only tables of numeric columns can be exported; got {', '.join(others)}")
-    if described["numbers"] != "standard":
-        raise ValueError(f"only numbers='standard' can be exported; got numbers={described['numbers']!r}")
-    columns = described["columns"]
-    median, mean, scale = (
-        np.array([column[field] for column in columns], np.float64) for field in ("median", "mean", "scale")
-    )
-    return NumericInput(tuple(column["name"] for column in columns), median, mean, scale)
+def _row(values: Any) -> np.ndarray:
+    return np.atleast_1d(np.asarray(values, np.float64))

@@ -53,6 +53,20 @@ def softmax(z):
     powers = np.exp(z - z.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 ''',
+    "text": '''
+def text(value):
+    """What a category is called: None is a gap, and 7.0 the same as 7."""
+    if value is None or value != value:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+''',
+    "one_hot": '''
+def one_hot(values, categories, others_share):
+    """A column for each category, 1 where a value is that one; perhaps one more for all others."""
+    places = {category: place for place, category in enumerate(categories)}
+    found = [places.get(text(value), len(categories)) for value in values]
+    return np.eye(len(categories) + 1)[found, : len(categories) + others_share]
+''',
 }
 
 EXPRESSIONS = {

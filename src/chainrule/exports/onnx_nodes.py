@@ -8,11 +8,12 @@ any graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from chainrule.exports.tables import Curve
 from chainrule.functions.activations import SELU_ALPHA, SELU_SCALE
 
 __all__ = ["ACTIVATION_NODES", "Graph"]
@@ -31,7 +32,7 @@ class Graph:
         self.dtype = dtype
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
-        self._numbers: dict[float, str] = {}
+        self._numbers: dict[tuple[float, str], str] = {}
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node; returns the name of its output, which is made up where none is given."""
@@ -48,12 +49,13 @@ class Graph:
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
-    def number(self, value: float) -> str:
-        """The name of a constant number, which is in the graph once."""
-        if value not in self._numbers:
-            name = f"number_{len(self._numbers)}"
-            self._numbers[value] = self.array(name, np.array(value, self.dtype))
-        return self._numbers[value]
+    def number(self, value: float, dtype: Any = None) -> str:
+        """The name of a constant number, which is in the graph once; in the graph's dtype by default."""
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        key = (value, dtype.name)
+        if key not in self._numbers:
+            self._numbers[key] = self.array(f"number_{len(self._numbers)}", np.array(value, dtype))
+        return self._numbers[key]
 
     def columns(self) -> str:
         """The name of the constant that says: along the columns, axis 1."""
@@ -64,6 +66,34 @@ class Graph:
         from onnx import helper
 
         return self.node("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def picked(self, value: str, columns: Sequence[int]) -> str:
+        """These columns of a matrix."""
+        indices = self.array(f"picked_{len(self.nodes)}", np.array(columns, np.int64))
+        return self.node("Gather", value, indices, axis=1)
+
+    def mean(self, values: Sequence[str], output: str = "") -> str:
+        """The mean of several float64 values of one shape."""
+        total = self.node("Sum", *values)
+        return self.node("Div", total, self.number(float(len(values)), np.float64), output=output)
+
+    def on_curve(self, x: str, curve: Curve, name: str) -> str:
+        """``numpy.interp`` of a float64 column (n, 1), by the same arithmetic."""
+        # How many of the points are no larger than x says which line x is on; the first is level.
+        reached = self.node("GreaterOrEqual", x, self.array(f"{name}_x", curve.x[None]))
+        line = self.node("ReduceSum", self.cast(reached, np.int64), self.columns())
+        run, rise = np.diff(curve.x), np.diff(curve.y)
+        # Of points that lie above each other the last is meant: no x is on the line between them.
+        slopes = np.divide(rise, run, out=np.zeros_like(rise), where=run > 0)
+        start, slope, height = (
+            self.node("Gather", self.array(f"{name}_{part}", values), line)
+            for part, values in (
+                ("start", np.concatenate([curve.x[:1], curve.x])),
+                ("slope", np.concatenate([[0.0], slopes, [0.0]])),
+                ("height", np.concatenate([curve.y[:1], curve.y])),
+            )
+        )
+        return self.node("Add", self.node("Mul", slope, self.node("Sub", x, start)), height)
 
 
 def _identity(graph: Graph, z: str, alpha: float) -> str:
