@@ -6,7 +6,7 @@ The names below are loaded when first used, so that importing the package costs 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from chainrule.version import __version__ as __version__
 
 # Public name -> the module that defines it; a module of the package stands for itself.
 _HOMES = {

@@ -1,7 +1,8 @@
 """The command line: train on a CSV file, predict with the saved model, explain a network.
 
 Exit codes: 0 is fine; 1, the model is worse than was asked for, or does not learn; 2, what a user can get
-wrong, answered by one line on stderr. A file is written whole or not at all. Everything heavy is imported inside the commands, so that ``--help`` is quick.
+wrong, answered by one line on stderr. A file is written whole or not at all. Everything heavy is imported
+inside the commands, so that ``--help`` is quick.
 """
 
 from chainrule.cli import checkup, derive, evaluate, explain, export, info, predict, train, tune

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chainrule import __version__
+from chainrule.version import __version__
 
 __all__ = ["app", "check_output", "errors_in_one_line", "main"]
 

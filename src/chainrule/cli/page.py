@@ -27,7 +27,7 @@ __all__ = ["versions", "write_evaluation_page", "write_training_page"]
 
 def versions() -> dict[str, str]:
     """What the result may depend on besides data and settings."""
-    from chainrule import __version__
+    from chainrule.version import __version__
 
     packages = ("numpy", "pandas", "scikit-learn", "numba")
     return {

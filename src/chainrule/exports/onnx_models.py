@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-import chainrule
 from chainrule.exports.model import Exported, Target, exported
 from chainrule.exports.onnx_network import forward
 from chainrule.exports.onnx_nodes import Graph
 from chainrule.exports.tables import Curve, Table
+from chainrule.version import __version__
 
 __all__ = ["to_onnx"]
 
@@ -113,7 +113,7 @@ def _model(model: Exported) -> Any:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="chainrule",
-        producer_version=chainrule.__version__,
+        producer_version=__version__,
     )
     if model.table is not None:
         helper.set_model_props(made, {f"column_{k}": name for k, name in enumerate(model.table.names)})

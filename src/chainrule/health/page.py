@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from chainrule import __version__
 from chainrule.health import figures
 from chainrule.health.diagnosis import Finding
 from chainrule.health.evidence import Evidence
@@ -31,6 +30,7 @@ from chainrule.health.text import (
     with_consequences,
 )
 from chainrule.report.style import STYLE
+from chainrule.version import __version__
 
 if TYPE_CHECKING:
     from chainrule.health.examination import Checkup

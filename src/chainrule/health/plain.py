@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule import __version__
 from chainrule.health.diagnosis import Finding
 from chainrule.health.evidence import Evidence
 from chainrule.health.gates import (
@@ -24,6 +23,7 @@ from chainrule.health.rules import RULES
 from chainrule.health.telemetry import Snapshot
 from chainrule.health.text import judged, remedies_of, score_name, verdict_of, verdict_sentence
 from chainrule.health.trainings import Measured
+from chainrule.version import __version__
 
 if TYPE_CHECKING:
     from chainrule.health.examination import Checkup
