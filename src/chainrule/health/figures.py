@@ -139,11 +139,15 @@ def heat_map(
     layers = next(iter(shown.values())).layers
     names = [layer.name or "the layer" for layer in layers]
     rows = _some(len(names), MOST_LAYERS)
-    left = 12 + 6.7 * max(len(shortened(names[row], 9)) for row in rows)
+    labels = [shortened(name, 9) for name in names]
+    if len(set(labels)) < len(labels):
+        # Names that differ where they are cut off: numbers, and the whole names are in the cells' titles.
+        labels = [str(l) for l in range(1, len(names) + 1)]
+    left = 12 + 6.7 * max(len(labels[row]) for row in rows)
     canvas = Canvas(title, 36 + 20.0 * len(rows) + 4)
     width = (WIDTH - left - 2 * (len(measurements) - 1)) / (len(measurements) * len(shown))
     for place, row in enumerate(rows):
-        canvas.words(left - 6, 36 + 20 * place + 14, shortened(names[row], 9), anchor="end")
+        canvas.words(left - 6, 36 + 20 * place + 14, labels[row], anchor="end")
     for group, one in enumerate(measurements):
         x = left + group * (len(shown) * width + 2)
         canvas.words(x + len(shown) * width / 2, 12, one.title, anchor="middle")
@@ -172,7 +176,8 @@ def _cell(
         x + 0.5, y + 0.5, width - 1, 19, "accent" if shade > 0 else "second", STRONGEST * abs(shade)
     )
     words = cell_text(100 * value) if one.share else cell_text(value)
-    canvas.words(x + width / 2, y + 14, words, "cellnumber", anchor="middle")
+    size = "small" if len(words) > 4 else "cellnumber"
+    canvas.words(x + width / 2, y + 14, words, size, anchor="middle")
     canvas.parts.append("</g>")
 
 
@@ -351,9 +356,10 @@ def proof_bars(proofs: Sequence[Proof], constant: float, score: str) -> str | No
     for tick in round_ticks(low, high, 4):
         canvas.line(place(tick), 4, place(tick), floor, "grid")
         canvas.words(place(tick), floor + 14, number_text(tick), "muted", anchor="middle")
+    canvas.line(place(constant), 4, place(constant), floor, "dashed")
     for count, proof in enumerate(ran):
         y = 8 + block * count
-        canvas.words(4, y + 11, shortened(proof.title, 56))
+        canvas.words(4, y + 11, shortened(proof.title, 56), "halo")
         said = before_and_after(proof)
         rows = (("before", proof.before, said[0], "muted", 16), ("after", proof.after, said[1], "accent", 33))
         for name, scores, words, style, down in rows:
@@ -365,8 +371,7 @@ def proof_bars(proofs: Sequence[Proof], constant: float, score: str) -> str | No
                 for one in scores:
                     canvas.circle(place(one), y + down + 6.5, 2.2, "ink")
             furthest = max(place(0.0), *(place(one) for one in (mean, *scores)))
-            canvas.words(furthest + 5, y + down + 11, words, style)
-    canvas.line(place(constant), 4, place(constant), floor, "dashed")
+            canvas.words(furthest + 5, y + down + 11, words, f"{style} halo")
     canvas.words(WIDTH / 2, floor + 30, f"{score} on rows held out", anchor="middle")
     return canvas.svg()
 

@@ -88,7 +88,7 @@ def to_page(
         _section("The gates, and what was not found", _passed(checkup)),
         _section("What could not be measured", _missing(checkup)),
     ]
-    kind = "verdict" if checkup.ok else "verdict bad"
+    kind = "verdict" if verdict_of(checkup).state == "learns" else "verdict bad"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

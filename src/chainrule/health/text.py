@@ -172,13 +172,11 @@ def verdict_sentence(checkup: Checkup) -> str:
     if verdict.state == "learns_less":
         return f"It learns, but less than it could: {cause}; {scored}."
     if verdict.state == "memorises" and evidence.ran is not None:
-        own = score_text(evidence.ran.after.score)
-        return f"It learns its rows by heart only: {name} {own} on them, {scored}; {constant}."
+        own, other = score_text(evidence.ran.after.score), score_text(verdict.score)
+        return f"It learns its rows by heart only: {name} {own} on them, {other} on {rows}; {constant}."
     if verdict.state == "does_not_learn":
-        return (
-            "; ".join(one for one in (f"It does not learn: {cause or _no_cause(checkup)}", scored) if one)
-            + "."
-        )
+        reason = cause or _no_cause(checkup)
+        return f"It does not learn: {reason}; {scored}." if scored else f"It does not learn: {reason}."
     if evidence.ran is None:
         first = _cause(checkup.findings[0], evidence) if checkup.findings else "it was not trained"
         return f"Whether it learns is not known: {first}."
@@ -306,7 +304,8 @@ def before_and_after(proof: Proof) -> tuple[str, str]:
 def _proofs(proofs: Sequence[Proof]) -> list[str]:
     if not proofs:
         return []
-    lines = ["", "Remedies, each run beside the training as it is"]
+    ran = any(proof.after for proof in proofs)
+    lines = ["", "Remedies, each run beside the training as it is" if ran else "Remedies"]
     for count, proof in enumerate(proofs, 1):
         mark = f"{count:2d}. "
         lines += _wrapped(f"{mark}{_sentence(remedy_words(proof))}", "", " " * len(mark))
