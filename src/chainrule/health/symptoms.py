@@ -124,7 +124,7 @@ def no_signal(evidence: Evidence) -> Candidate | None:
     )  # fmt: skip
     if not fits or learned:
         return None
-    gap = blind.real - max(blind.shuffled, -1.0)
+    gap = max(blind.real, -1.0) - max(blind.shuffled, -1.0)
     return Candidate(
         gap, 0.05, "y", f"on rows held out: {blind.real:.3f}, with shuffled inputs {blind.shuffled:.3f}"
     )
@@ -264,10 +264,7 @@ def exploding(evidence: Evidence) -> Candidate | None:
     if len(sizes) < 2 or not sizes[0] > 0:
         return None
     growth = max(sizes) / sizes[0] if np.isfinite(sizes).all() else math.inf
-    back = _delta_ratio(evidence.start)
-    if max(growth, 1 / back if back > 0 else 0) < 100 and growth < 30:
-        return None
-    if growth < 30 and back > 0.01:
+    if growth < 30 and _delta_ratio(evidence.start) > 0.01:  # nor does δ grow on its way back
         return None
     detail = f"the signal grows {growth:.3g} times on its way through {len(sizes)} layers"
     return Candidate(growth, 30, layers[int(np.argmax(sizes))].name, detail)
@@ -275,22 +272,27 @@ def exploding(evidence: Evidence) -> Candidate | None:
 
 def _delta_ratio(snapshot: Snapshot | None) -> float:
     """δ of the last layer over δ of the first: above 1 where the error signal vanishes."""
-    if snapshot is None or len(snapshot.layers) < 2 or not snapshot.layers[0].delta_rms > 0:
+    if snapshot is None or len(snapshot.layers) < 2:
         return 1.0
-    return snapshot.layers[-1].delta_rms / snapshot.layers[0].delta_rms
+    first, last = snapshot.layers[0].delta_rms, snapshot.layers[-1].delta_rms
+    if first == 0:
+        return math.inf if last > 0 else 1.0
+    return last / first
 
 
 def vanishing(evidence: Evidence) -> Candidate | None:
     ratios = [(one, _delta_ratio(one)) for one in (evidence.start, evidence.early) if one is not None]
     if not ratios or _is_symmetric(evidence):
         return None
+    # At both moments: what passes after a few steps is no hindrance.
     found, ratio = min(ratios, key=lambda pair: pair[1])
     depth = len(found.layers) - 1
-    zero = found.layers[0].delta_rms == 0
-    if not zero and (ratio < 100 or depth < 3):
+    if not ratio >= 100 or (depth < 3 and np.isfinite(ratio)):
         return None
     detail = f"δ is {ratio:.3g} times smaller at the first of {depth + 1} layers than at the last"
-    return Candidate(math.inf if zero else ratio, 100, found.layers[0].name, detail)
+    if not np.isfinite(ratio):
+        detail = f"δ is 0 at the first of {depth + 1} layers"
+    return Candidate(ratio, 100, found.layers[0].name, detail)
 
 
 # --------------------------------------------------------------------------------------- dead and flat
