@@ -5,6 +5,7 @@ import pytest
 from tests.health.examples import blobs, chain, classes, numbers
 
 from chainrule import fit, nn, optim
+from chainrule.health.evidence import gather
 from chainrule.health.trainings import (
     Training,
     baseline_loss,
@@ -204,3 +205,17 @@ def test_a_snapshot_names_frozen_and_disconnected_parameters():
     found = snapshot(classes(module))
     assert found.frozen == ("used.bias",)
     assert found.disconnected == ("unused.weight", "unused.bias")
+
+
+def test_the_update_of_the_next_step():
+    training = classes(optimizer=optim.SGD(lr=0.1), batch_size=240, epochs=60)
+    early = gather(training, 60.0).early
+    module = run(training, 30).module
+    stepped = run(training.altered(module=module), 1).module
+    for layer, place in zip(early.layers, (0, 2), strict=True):
+        change = np.linalg.norm(stepped[place].weight.data - module[place].weight.data)
+        assert layer.update_ratio == pytest.approx(
+            change / np.linalg.norm(module[place].weight.data), rel=1e-4
+        )
+        # One batch of all rows: the step is the learning rate times the gradient.
+        assert change == pytest.approx(0.1 * layer.gradient_norm, rel=0.02)

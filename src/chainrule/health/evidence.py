@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -252,9 +252,21 @@ class _Budget:
         result = run(self.training.altered(validation=None), EARLY_STEPS, seed=self.seed)
         found: Snapshot | None = _tried(
             self.notes, "the network after its first steps",
-            lambda: snapshot(self.training, result.module, result.n_steps),
+            lambda: self._with_updates(snapshot(self.training, result.module, result.n_steps), result.module),
         )  # fmt: skip
         return found
+
+    def _with_updates(self, found: Snapshot, module: Module) -> Snapshot:
+        """The snapshot with what the next step changes of each layer, by the optimizer as it begins."""
+        before = self.training.altered(module=module, validation=None)
+        after = dict(run(before, 1, seed=self.seed).module.named_parameters())
+        layers = []
+        for layer in found.layers:
+            name = f"{layer.name}.weight" if layer.name else "weight"
+            weight = dict(module.named_parameters())[name].data
+            change = float(np.linalg.norm(after[name].data - weight))
+            layers.append(replace(layer, update_ratio=change / max(layer.weight_norm, 1e-300)))
+        return replace(found, layers=tuple(layers))
 
     def training_steps(self) -> int:
         """How many steps of the training there is time for, half of what is left kept back."""

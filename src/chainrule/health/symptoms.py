@@ -299,13 +299,21 @@ def vanishing(evidence: Evidence) -> Candidate | None:
 
 
 def dead_relu(evidence: Evidence) -> Candidate | None:
-    for one in (evidence.start, evidence.end):
-        worst = max(hidden_layers(one), key=lambda layer: layer.dead, default=None)
-        if worst is not None and worst.dead > 0.5:
-            when = "before the first step" if one is evidence.start else "after training"
-            detail = f"{worst.dead:.0%} of layer {worst.name}'s ReLUs give 0 for every row {when}"
-            return Candidate(worst.dead, 0.5, worst.name, detail, late=one is evidence.end)
-    return None
+    """Seen twice: before the first step and 30 steps later, or after training."""
+    names = [_dead_layers(one) for one in (evidence.start, evidence.early, evidence.end)]
+    start, early, end = names
+    twice = start if evidence.early is None else {name: start[name] for name in start if name in early}
+    found, when = (twice, "before the first step") if twice else (end, "after training")
+    if not found:
+        return None
+    name = max(found, key=lambda one: found[one])
+    detail = f"{found[name]:.0%} of layer {name}'s ReLUs give 0 for every row {when}"
+    return Candidate(found[name], 0.5, name, detail, late=not twice)
+
+
+def _dead_layers(snapshot: Snapshot | None) -> dict[str, float]:
+    """The share of dead units of the hidden layers where it is above a half."""
+    return {layer.name: layer.dead for layer in hidden_layers(snapshot) if layer.dead > 0.5}
 
 
 def saturation(evidence: Evidence) -> Candidate | None:

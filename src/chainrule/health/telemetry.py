@@ -58,6 +58,8 @@ class LayerState:
         z depends on x.
     weight_std : float
         Standard deviation of the entries of W^(l).
+    update_ratio : float
+        ‖ΔW^(l)‖/‖W^(l)‖ of the step that follows; NaN where none was taken.
     """
 
     name: str
@@ -75,6 +77,7 @@ class LayerState:
     duplicates: float
     spread: float
     weight_std: float
+    update_ratio: float = float("nan")
 
 
 @dataclass(frozen=True)
