@@ -53,7 +53,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     if report is not None:
         from chainrule.cli.page import write_evaluation_page
 
-        write_evaluation_page(report, saved, examples, evaluation, told)
+        write_evaluation_page(report, saved, examples, evaluation, told, quiet=quiet or as_json)
         told["report"] = str(report)
     if as_json:
         print_json(told)

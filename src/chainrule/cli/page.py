@@ -44,6 +44,8 @@ def write_training_page(
     result: Trained,
     evaluation: Evaluation,
     told: dict[str, Any],
+    *,
+    quiet: bool,
 ) -> None:
     """Write the report of a training."""
     from chainrule.report.page import Report
@@ -62,7 +64,7 @@ def write_training_page(
             columns=problem.columns,
             training=training,
             validation=validation,
-            importances=_importances(model, features, problem.y[problem.testing], settings.seed),
+            importances=_importances(model, features, problem.y[problem.testing], settings.seed, quiet),
             importance_metric=_importance_metric(model),
             network=told["network"],
             settings={**model.estimator.get_params(), "seconds": told["seconds"]},
@@ -73,7 +75,13 @@ def write_training_page(
 
 
 def write_evaluation_page(
-    path: Path, saved: SavedModel, examples: Examples, evaluation: Evaluation, told: dict[str, Any]
+    path: Path,
+    saved: SavedModel,
+    examples: Examples,
+    evaluation: Evaluation,
+    told: dict[str, Any],
+    *,
+    quiet: bool,
 ) -> None:
     """Write the report of a saved model on other rows."""
     from chainrule.report.page import Report
@@ -92,7 +100,7 @@ def write_evaluation_page(
             columns=described(features, kinds),
             training=training,
             validation=validation,
-            importances=_importances(saved, features[list(kinds)], examples.y, 0),
+            importances=_importances(saved, features[list(kinds)], examples.y, 0, quiet),
             importance_metric=_importance_metric(saved),
             network=network_of(saved),
             versions=versions(),
@@ -105,11 +113,14 @@ def _importance_metric(model: SavedModel) -> str:
     return "RMSE" if classes_of(model) is None else "log loss"
 
 
-def _importances(model: SavedModel, features: pd.DataFrame, y: np.ndarray, seed: int) -> list[Importance]:
+def _importances(
+    model: SavedModel, features: pd.DataFrame, y: np.ndarray, seed: int, quiet: bool
+) -> list[Importance]:
     """How much shuffling each column raises the loss."""
     from sklearn import metrics
 
     from chainrule.report.importance import permutation_importances
+    from chainrule.train.progress import StepProgress
 
     classes = classes_of(model)
 
@@ -118,7 +129,8 @@ def _importances(model: SavedModel, features: pd.DataFrame, y: np.ndarray, seed:
             return float(metrics.root_mean_squared_error(y[where], model.predict(frame)))
         return float(metrics.log_loss(y[where], model.predict_proba(frame), labels=classes))
 
-    return permutation_importances(loss, features, seed=seed)
+    with StepProgress("column", features.shape[1], not quiet) as bar:
+        return permutation_importances(loss, features, seed=seed, progress=bar.advance)
 
 
 def _write(path: Path, report: Report) -> None:

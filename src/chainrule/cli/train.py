@@ -177,7 +177,7 @@ def save_and_tell(
     )
     told["model"] = str(out)
     if page is not None:
-        write_training_page(page, problem, settings, result, evaluation, told)
+        write_training_page(page, problem, settings, result, evaluation, told, quiet=quiet)
         told["report"] = str(page)
     return told
 

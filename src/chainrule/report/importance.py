@@ -39,6 +39,7 @@ def permutation_importances(
     *,
     repetitions: int = 5,
     seed: int = 0,
+    progress: Callable[[], None] | None = None,
 ) -> list[Importance]:
     """Shuffle each column in turn and see how much the loss rises (Breiman 2001).
 
@@ -51,6 +52,8 @@ def permutation_importances(
     repetitions : int, default=5
         Shuffles a column. Fewer are done, and fewer rows used, if that would mean predicting a million rows.
     seed : int, default=0
+    progress : callable, optional
+        Called after each column.
 
     Returns
     -------
@@ -81,4 +84,6 @@ def permutation_importances(
             shuffled = rows.assign(**{name: rows[name].iloc[order].reset_index(drop=True)})
             rises.append(loss(shuffled, where) - before)
         found.append(Importance(str(name), float(np.mean(rises)), float(np.std(rises))))
+        if progress is not None:
+            progress()
     return sorted(found, key=lambda one: -one.mean)
