@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import nn, optim
-from chainrule.health.trainings import Training
+from chainrule.health.trainings import Training, outputs_of
 from chainrule.nn import Module
 from chainrule.optim import Adam, Optimizer
 
@@ -26,11 +26,14 @@ def described(
         return tabular_training(model, data, validation)
     X, y, classes = _read_data("data", data)
     module = _module_of(model)
+    if hasattr(model, "to_module") and not isinstance(model, Module):
+        own_optimizer, own = _of_estimator(model, len(X))
+        optimizer, settings = optimizer or own_optimizer, {**own, **settings}
     training = Training(
         module=module,
         X=X,
         y=y,
-        loss=_loss_of(loss, y, module),
+        loss=_loss_of(loss, y, outputs_of(module, np.zeros_like(X[:2])).shape[1]),
         optimizer=_optimizer_of(optimizer),
         validation=None if validation is None else _read_data("validation", validation, classes)[:2],
         **{name: settings.pop(name) for name in OWN_SETTINGS if name in settings},
@@ -70,6 +73,23 @@ def _tabular_targets(estimator: Any, y: Any) -> np.ndarray:
 
     numbers = np.asarray(y, np.float64)
     return transformed(numbers, estimator.target_).astype(np.float32)[:, None]
+
+
+def _of_estimator(estimator: Any, n_rows: int) -> tuple[Optimizer, dict[str, Any]]:
+    """How an MLPClassifier or MLPRegressor trains; Adam in place of L-BFGS, which takes no batches."""
+    rate = float(estimator.learning_rate_init)
+    batch_size = (
+        min(200, n_rows) if estimator.batch_size == "auto" else min(int(estimator.batch_size), n_rows)
+    )
+    optimizers: dict[str, Callable[[], Optimizer]] = {
+        "sgd": lambda: optim.SGD(lr=rate, momentum=estimator.momentum),
+        "adam": lambda: Adam(lr=rate, betas=(estimator.beta_1, estimator.beta_2), eps=estimator.epsilon),
+        "adamw": lambda: optim.AdamW(lr=rate, weight_decay=estimator.weight_decay),
+    }
+    made = optimizers.get(estimator.solver, lambda: Adam(lr=1e-2))()
+    settings = {"batch_size": batch_size, "epochs": int(estimator.max_iter)}
+    # scikit-learn divides its penalty by the rows of the batch.
+    return made, settings | ({"l2": estimator.alpha / batch_size} if estimator.alpha else {})
 
 
 def _read_data(name: str, data: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -115,11 +135,11 @@ def _module_of(model: Any) -> Module:
     )
 
 
-def _loss_of(loss: Any, y: np.ndarray, module: Module) -> Any:
+def _loss_of(loss: Any, y: np.ndarray, n_outputs: int) -> Any:
     if loss is None:
         if y.ndim > 1:
             return nn.MSELoss()
-        return nn.CrossEntropyLoss()
+        return nn.BCEWithLogitsLoss() if n_outputs == 1 else nn.CrossEntropyLoss()
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(loss, torch.nn.Module):
         return _from_torch_loss(loss)
