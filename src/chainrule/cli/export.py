@@ -49,11 +49,10 @@ def export(
 
 def _exported(saved: SavedModel, to: ExportFormat) -> Any:
     """What the exporter makes of the estimator, and of the way from a table to it if there is one."""
-    whole = saved.estimator if saved.preprocessor is None else saved
     try:
         from chainrule.exports import to_numpy_source, to_onnx
 
-        return to_onnx(whole) if to is ExportFormat.onnx else to_numpy_source(whole)
+        return to_onnx(saved) if to is ExportFormat.onnx else to_numpy_source(saved)
     except ImportError as error:
         if error.name is None:  # an exporter's own words, which say what to install
             raise ValueError(f"--to {to.value}: {error}") from error
