@@ -273,7 +273,7 @@ class Watch:
             step=self.n_steps + 1,
             loss=self._loss,
             views=tuple(views),
-            n_rows=window.calls[0].n_rows if window.calls else 0,
+            n_rows=next((call.n_rows for call in reversed(window.calls) if call.came_back), 0),
             trained=frozenset(trained),
             frozen=tuple(name for name, one in named if not one.requires_grad),
             disconnected=tuple(idle),

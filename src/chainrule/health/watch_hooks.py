@@ -87,7 +87,8 @@ class Window:
         """Call ``hook`` with the gradient of a tensor. Of one that stays, the hook is taken away at the end."""
         if tensor.is_leaf:
             attribute = "_backward_hooks" if is_torch(tensor) else "_hooks"
-            if getattr(tensor, attribute) is None:
+            hooks = getattr(tensor, attribute)
+            if hooks is None or hooks and all(isinstance(one, _Hook) for one in hooks.values()):
                 self._bare.append((tensor, attribute))
             self._handles.append(tensor.register_hook(hook))
         else:
