@@ -163,7 +163,7 @@ class Watch:
         unmoved = tuple(name for name in self._outside if name not in self._moved)
         notes = list(self.notes)
         if not self._looks:
-            notes.append("no optimizer.step() was seen")
+            notes.append("no step could be looked at" if self.n_steps else "no optimizer.step() was seen")
         return WatchReport(
             [look.snapshot() for look in self._looks],
             _ratios(self._looks),

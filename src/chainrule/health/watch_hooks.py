@@ -98,7 +98,7 @@ class Window:
         try:
             self._handles.append(module.register_forward_hook(_ForwardHook(self, name, module)))
         except (RuntimeError, NotImplementedError, AttributeError) as error:  # scripted modules
-            self.notes.failed(f"the output of {name or 'the model'}", error)
+            self.notes.failed("the output of some modules", error)
 
 
 def is_leaf(module: Any) -> bool:
