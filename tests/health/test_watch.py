@@ -57,7 +57,7 @@ def critical(report):
     return [one.code for one in report.findings if one.critical]
 
 
-# ------------------------------------------------------------------------------------ what is left behind
+# --------------------------------------------------------------------------------- what is left behind
 
 
 def attributes(net, optimizer):
@@ -141,13 +141,15 @@ def test_scheduler_and_nested_watches(digits):
     assert all(one._hooks is None for one in net.parameters())
 
 
-# --------------------------------------------------------------------------------------------- what is seen
+# ---------------------------------------------------------------------------------------- what is seen
 
 
 def test_layer_states_are_those_of_telemetry(digits):
     X, y = digits
-    net = nn.Sequential(nn.Linear(64, 32, rng=0), nn.BatchNorm1d(32), nn.Tanh(), nn.Linear(32, 16, rng=1), nn.ReLU(),
-                        nn.Linear(16, 10, rng=2))  # fmt: skip
+    net = nn.Sequential(
+        nn.Linear(64, 32, rng=0), nn.BatchNorm1d(32), nn.Tanh(), nn.Linear(32, 16, rng=1), nn.ReLU(),
+        nn.Linear(16, 10, rng=2),
+    )  # fmt: skip
     twin = net.copy()
     with recorded(twin) as recording:
         nn.CrossEntropyLoss()(twin(tensor(X[:32])), y[:32]).backward()
@@ -156,7 +158,11 @@ def test_layer_states_are_those_of_telemetry(digits):
     for ours, theirs in zip(report.snapshots[0].layers, expected, strict=True):
         for name, value in vars(theirs).items():
             got = getattr(ours, name)
-            assert got == value if isinstance(value, str | None) else got == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            assert (
+                got == value
+                if isinstance(value, str | None)
+                else got == pytest.approx(value, rel=1e-4, abs=1e-6)
+            ), name
     assert report.snapshots[0].n_rows == 32
 
 
@@ -173,7 +179,11 @@ class Functional(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.again, self.last = (nn.Linear(64, 32, rng=0), nn.Linear(32, 32, rng=1), nn.Linear(32, 10, rng=2))
+        self.first, self.again, self.last = (
+            nn.Linear(64, 32, rng=0),
+            nn.Linear(32, 32, rng=1),
+            nn.Linear(32, 10, rng=2),
+        )
 
     def forward(self, x):
         h = np.maximum(self.first(x), 0)
@@ -193,7 +203,7 @@ def test_relu_shows_in_the_gradients(digits):
 
 
 def test_evaluation_passes_are_ignored(digits):
-    X, y = digits
+    X, _ = digits
     net = mlp()
     optimizer = optim.SGD(net.parameters(), lr=0.1)
     with watch(net, optimizer, every=1) as w:
@@ -224,14 +234,16 @@ def test_report_is_plain(digits):
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["ok"] is False
 
 
-# --------------------------------------------------------------------------------------------- healthy ones
+# ---------------------------------------------------------------------------------------- healthy ones
 
 HEALTHY = {
     "adam": (mlp, lambda p: optim.Adam(p, lr=1e-3)),
     "momentum": (lambda: mlp(depth=2), lambda p: optim.SGD(p, lr=0.05, momentum=0.9)),
     "tanh": (lambda: mlp(nn.Tanh, depth=2), lambda p: optim.Adam(p, lr=3e-3)),
     "batch norm": (
-        lambda: nn.Sequential(nn.Linear(64, 64, rng=0), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10, rng=1)),
+        lambda: nn.Sequential(
+            nn.Linear(64, 64, rng=0), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10, rng=1)
+        ),
         lambda p: optim.SGD(p, lr=0.1),
     ),
     "dropout": (
@@ -298,7 +310,7 @@ def test_lbfgs_with_a_closure(digits):
     assert len(report.snapshots[0].layers) == 2
 
 
-# ---------------------------------------------------------------------------------------------- planted mistakes
+# ------------------------------------------------------------------------------------ planted mistakes
 
 
 def test_not_zeroed(digits):
@@ -448,7 +460,7 @@ def test_rate_is_a_note(digits, rate, code):
     assert report.ok
 
 
-# ------------------------------------------------------------------------------------------------------- arguments
+# ------------------------------------------------------------------------------------------- arguments
 
 
 def test_arguments_are_checked():

@@ -32,14 +32,16 @@ def deep(nn):
 
 
 def normalised(nn):
-    return nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Linear(64, 10))
+    return nn.Sequential(
+        nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Linear(64, 10)
+    )
 
 
 def cnn(nn):
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True),
-        nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+        nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
     )  # fmt: skip
 
 
@@ -111,7 +113,7 @@ def critical(report):
     return [one.code for one in report.findings if one.critical]
 
 
-# ------------------------------------------------------------------------------------ what is left behind
+# --------------------------------------------------------------------------------- what is left behind
 
 
 def attributes(net, optimizer):
@@ -171,7 +173,7 @@ def test_copies_and_files_made_in_the_loop(torch, nn, digits):
     assert len(w.report().snapshots) == 2
 
 
-# --------------------------------------------------------------------------------------------- healthy ones
+# ---------------------------------------------------------------------------------------- healthy ones
 
 
 @pytest.mark.parametrize(("make", "notes"), [
@@ -196,7 +198,12 @@ def test_what_is_seen(torch, nn, digits):
     net = cnn(nn)
     report = watched(torch, net, torch.optim.SGD(net.parameters(), lr=0.1), digits, steps=2)
     names = [(one.name, one.activation, one.fan_in, one.width) for one in report.snapshots[0].layers]
-    assert names == [("1", "relu", 9, 16), ("5", "relu", 144, 32), ("7", "relu", 288, 32), ("11", None, 32, 10)]
+    assert names == [
+        ("1", "relu", 9, 16),
+        ("5", "relu", 144, 32),
+        ("7", "relu", 288, 32),
+        ("11", None, 32, 10),
+    ]
     assert all(np.isfinite(one.delta_rms) and one.z_std > 0 for one in report.snapshots[0].layers)
 
 
@@ -266,7 +273,7 @@ def test_scaled_gradients(torch, nn, digits, fused):
     np.testing.assert_allclose(norms[1], norms[0], rtol=1e-4)
 
 
-# ---------------------------------------------------------------------------------------------- planted mistakes
+# ------------------------------------------------------------------------------------ planted mistakes
 
 
 def test_mistakes(torch, nn, digits):
@@ -306,12 +313,12 @@ def test_non_finite(torch, nn, digits):
     assert (report.findings[0].step, report.findings[0].where) == (1, "the output of 1")
 
 
-# ------------------------------------------------------------------------------------ what cannot be looked at
+# ---------------------------------------------------------------------------- what cannot be looked at
 
 
 def test_scripted_modules_are_seen_by_their_weights(torch, nn, digits):
     net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="script"):
         net = torch.jit.script(net)
     report = watched(torch, net, torch.optim.Adam(net.parameters()), digits)
     assert report.ok
@@ -365,7 +372,7 @@ def test_tied_weights_and_sparse_gradients(torch, nn):
         net = Words(sparse)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         with watch(net, optimizer, every=5) as w:
-            for k in range(20):
+            for _ in range(20):
                 optimizer.zero_grad()
                 x = torch.randint(0, 50, (32, 4))
                 torch.nn.functional.cross_entropy(net(x), x[:, 0]).backward()
@@ -379,7 +386,9 @@ def test_wrong_library(torch, nn):
     from chainrule import optim
 
     net = mlp(nn)
-    with pytest.raises(TypeError, match="optimizer must be one of torch.optim, as the model is; got chainrule.optim"):
+    with pytest.raises(
+        TypeError, match="optimizer must be one of torch.optim, as the model is; got chainrule.optim"
+    ):
         watch(net, optim.SGD(ours.Linear(2, 2).parameters(), lr=0.1))
     with pytest.raises(TypeError, match="optimizer must be one of chainrule.optim"):
         watch(ours.Linear(2, 2), torch.optim.SGD(net.parameters(), lr=0.1))

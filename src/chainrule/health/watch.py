@@ -1,7 +1,7 @@
 """``watch``: look at anyone's training while it runs.
 
-A step is one ``optimizer.step()``. Every 50th, and the first two, are looked at: hooks are installed when the step
-before has ended, and taken away when this one has. In between a step costs the call of a counter.
+A step is one ``optimizer.step()``. Every 50th, and the first two, are looked at: hooks are installed when the
+step before has ended, and taken away when this one has. In between a step costs the call of a counter.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from chainrule.health.telemetry import Snapshot
 from chainrule.health.watch_hooks import Notes, Window, is_leaf, patched
 from chainrule.health.watch_layers import LayerView, is_normalisation, layers_of, weight_of, weights_only
-from chainrule.health.watch_numbers import array, is_any, is_torch, norm, squares
+from chainrule.health.watch_numbers import array, is_any, is_torch, norm
 from chainrule.health.watch_report import WatchReport
 from chainrule.health.watch_rules import Look, findings_of
 from chainrule.nn.module import Module
@@ -25,12 +24,15 @@ from chainrule.optim import Optimizer
 
 __all__ = ["Watch", "watch"]
 
+# Parameters up to so many bytes keep the memory that they are copied to from one look to the next.
+SMALL = 1 << 22
+
 
 def watch(model: Any, optimizer: Any, every: int = 50, scaler: Any = None) -> Watch:
     """Look at a training from inside, in a ``with`` block around its loop.
 
-    The loop stays as it is, of this library or of PyTorch. Nothing of the model, the optimizer or the numbers is
-    changed, and at the end of the block all hooks are gone.
+    The loop stays as it is, of this library or of PyTorch. Nothing of the model, the optimizer or the numbers
+    is changed, and at the end of the block all hooks are gone.
 
     Parameters
     ----------
@@ -59,11 +61,13 @@ def watch(model: Any, optimizer: Any, every: int = 50, scaler: Any = None) -> Wa
     >>> from chainrule import nn, optim, tensor
     >>> from chainrule.health.watch import watch
     >>> X, y = load_digits(return_X_y=True)
+    >>> X = (X / 16).astype("float32")
     >>> net = nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1))
     >>> optimizer = optim.SGD(net.parameters(), lr=0.1)
     >>> with watch(net, optimizer, every=10) as w:
     ...     for start in range(0, 1600, 32):
-    ...         loss = nn.CrossEntropyLoss()(net(tensor(X[start : start + 32] / 16).float()), y[start : start + 32])
+    ...         rows = slice(start, start + 32)
+    ...         loss = nn.CrossEntropyLoss()(net(tensor(X[rows])), y[rows])
     ...         loss.backward()
     ...         optimizer.step()
     >>> report = w.report()
@@ -86,7 +90,9 @@ def _check(model: Any, optimizer: Any, every: Any, scaler: Any) -> None:
         kind = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         raise TypeError(f"optimizer must be one of {library}, as the model is; got {kind}")
     if not optimizer.param_groups:
-        raise ValueError("optimizer must have parameters, such as model.parameters(); got a description without")
+        raise ValueError(
+            "optimizer must have parameters, such as model.parameters(); got a description without"
+        )
     if isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1:
         raise ValueError(f"every must be a positive integer; got {every!r}")
     if scaler is not None and not hasattr(scaler, "get_scale"):
@@ -124,6 +130,7 @@ class Watch:
         self._depth = 0  # a step that calls that of its base class is one step
         self._loss: float | None = None
         self._undo: Callable[[], None] | None = None
+        self._places: dict[str, np.ndarray] = {}
         self._outside: dict[str, np.ndarray] = {}
         self._moved: set[str] = set()
 
@@ -149,9 +156,10 @@ class Watch:
             self._undo()
         self._undo = None
         self._close()
+        self._places = {}
 
     def loss(self, value: Any) -> None:
-        """Record the loss of a step, before or after ``optimizer.step()``; only that of a looked-at step is read."""
+        """Record the loss of a step, before or after ``optimizer.step()``; read of looked-at steps only."""
         window, last = self._window, self._looks[-1] if self._looks else None
         if last is not None and last.step == self.n_steps and not (window and window.calls):
             last.loss = self._number(value)
@@ -226,15 +234,26 @@ class Watch:
         for name, one in window.named:
             numbers = array(one)
             if one.requires_grad:
-                step.weights[name] = numbers.copy()
+                step.weights[name] = self._kept(name, numbers)
             step.lengths[name] = step.norms[id(one)] = norm(numbers)
         if not has_closure:
             step.look = self._looked(step)
 
+    def _kept(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        """A copy; of what is small in memory that is used again, since asking for new memory takes longer."""
+        place = self._places.get(name)
+        if place is None or place.shape != numbers.shape or place.dtype != numbers.dtype:
+            place = np.empty_like(numbers)
+            if numbers.nbytes <= SMALL:
+                self._places[name] = place
+        np.copyto(place, numbers)
+        return place
+
     def _finish(self) -> None:
         """After the step: the update, ‖ΔW‖/‖W‖."""
         step, window = self._step, self._window
-        assert step is not None and window is not None
+        assert step is not None
+        assert window is not None
         found_inf = getattr(self.optimizer, "found_inf", None)
         if found_inf is not None and float(found_inf) > 0:
             self._notes.add("steps that the scaler left out are not looked at")
@@ -244,8 +263,8 @@ class Watch:
         for name, one in window.named:
             if name not in step.weights or id(one) not in chosen:
                 continue
-            numbers = array(one)
-            change = norm(numbers - step.weights[name])
+            numbers, before = array(one), step.weights[name]
+            change = norm(np.subtract(numbers, before, out=before))
             look.changed |= change > 0 or math.isnan(change)
             if step.lengths[name] > 0:
                 look.ratios[name] = change / step.lengths[name]
@@ -261,6 +280,9 @@ class Watch:
         """Everything that the hooks saw, with the gradients as they are now."""
         window = self._window
         assert window is not None
+        for _, one in window.named:
+            if one.grad is not None:
+                step.norms[~id(one)] = norm(array(one.grad))
         scales = _scale(self.scaler), _scale_left(self.optimizer)
         views = layers_of(window.calls, step.norms, *scales) or self._weights_only(window, step)
         named, chosen = window.named, self._in_optimizer()
@@ -299,8 +321,10 @@ class Watch:
     def _follow(self, outside: list[str], step: _Step) -> None:
         """Parameters that get gradients and are not in the optimizer: whether something else changes them."""
         for name in outside:
-            first = self._outside.setdefault(name, step.weights[name])
-            if not np.array_equal(first, step.weights[name], equal_nan=True):
+            first = self._outside.get(name)
+            if first is None:
+                self._outside[name] = step.weights[name].copy()
+            elif not np.array_equal(first, step.weights[name], equal_nan=True):
                 self._moved.add(name)
 
 
@@ -319,7 +343,7 @@ def _is_empty(gradient: Any) -> bool:
 
 
 def _evaluated(window: Window) -> str:
-    """Whether dropout or batch normalisation was in evaluation mode in a pass that gave gradients: "all", "some", ""."""
+    """Whether dropout, batch normalisation were in evaluation mode in a backward pass: "all", "some", ""."""
     modes = [
         call.training for call in window.calls
         if call.came_back and _has_modes(call.module)
@@ -352,7 +376,7 @@ def _first_non_finite(window: Window, step: _Step, loss: float | None, named: li
         if call.non_finite:
             return f"the gradient of the output of {call.name or 'the model'}"
     for name, one in named:
-        if one.grad is not None and not math.isfinite(squares(array(one.grad))):
+        if not math.isfinite(step.norms.get(~id(one), 0.0)):
             return f"the gradient of {name}"
     return ""
 

@@ -84,11 +84,11 @@ class Window:
         self._handles, self._bare = [], []
 
     def listen_to_tensor(self, tensor: Any, hook: Callable[[Any], None]) -> None:
-        """Call ``hook`` with the gradient of a tensor. Of one that stays, the hook is taken away at the end."""
+        """Call ``hook`` with a tensor's gradient. Of a tensor that stays, it is taken away at the end."""
         if tensor.is_leaf:
             attribute = "_backward_hooks" if is_torch(tensor) else "_hooks"
             hooks = getattr(tensor, attribute)
-            if hooks is None or hooks and all(isinstance(one, _Hook) for one in hooks.values()):
+            if hooks is None or (hooks and all(isinstance(one, _Hook) for one in hooks.values())):
                 self._bare.append((tensor, attribute))
             self._handles.append(tensor.register_hook(hook))
         else:
@@ -145,7 +145,9 @@ class _ForwardHook(_Hook):
             return
         if not output.requires_grad:
             return
-        call = Call(self.name, self.module, self.weight, training=self.module.training, whole=window.model.training)
+        call = Call(
+            self.name, self.module, self.weight, training=self.module.training, whole=window.model.training
+        )
         with np.errstate(all="ignore"):
             numbers = array(output)
             if not np.isfinite(squares(numbers)):
@@ -179,8 +181,8 @@ class _OutputHook(_Hook):
 class _ParameterHook(_Hook):
     """∂ℒ/∂θ of one backward pass, before it is added to what is in ``grad``.
 
-    If that is not zero when the first gradient of a step arrives, it is of an earlier step; a later
-    gradient of the same step finds the first there, as it should. Zero again at a later one: it was set to zero in between.
+    If that is not zero when the first gradient of a step arrives, it is of an earlier step; a later gradient
+    of the same step finds the first there, as it should. If a later one finds zero, it was zeroed in between.
     """
 
     def __init__(self, window: Window, name: str, parameter: Any) -> None:
@@ -210,7 +212,7 @@ def _all_finite(values: Any) -> bool:
 
 
 class _WatchedStep:
-    """Stands for an optimizer's ``step`` while it is watched. A copy of the optimizer gets a step of its own."""
+    """Stands for an optimizer's ``step`` while it is watched. A copy of the optimizer has its own step."""
 
     def __init__(self, optimizer: Any, before: Callable[[bool], None], after: Callable[[], None]) -> None:
         self.optimizer, self.original, self.before, self.after = optimizer, optimizer.step, before, after
@@ -248,7 +250,9 @@ def patched(optimizer: Any, before: Callable[[bool], None], after: Callable[[], 
     optimizer.step = watched
 
     def undo() -> None:
-        if vars(optimizer).get("step") is not watched:  # someone wrapped it since; ours goes on as a plain call
+        if (
+            vars(optimizer).get("step") is not watched
+        ):  # someone wrapped it since; ours goes on as a plain call
             watched.before, watched.after = _nothing, _nothing
         elif own is None:
             del optimizer.step
@@ -269,5 +273,3 @@ class _StepHook(_Hook):
             self.before(_has_closure(arguments, named))
         if self.after is not None:
             self.after()
-
-

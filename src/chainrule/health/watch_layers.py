@@ -1,4 +1,4 @@
-"""From what hooks wrote down in a step to layers: ``LayerState`` as in ``telemetry.py``, at the cost of few passes.
+"""From what hooks wrote down in a step to layers: ``LayerState`` as in ``telemetry.py``, in few passes.
 
 A layer is a linear module with the normalisation and the activation after it; z^(l) is what its activation
 reads. Where ``forward`` computes a ReLU itself, its gate shows in the gradients: δ^(l) is exactly 0 wherever
@@ -63,8 +63,8 @@ class LayerView:
     ----------
     state : LayerState
     delta_norm : float
-        ‖δ^(l)‖ of one example (root mean square over the rows): unlike the mean over the units it can be compared
-        between layers of different sizes.
+        ‖δ^(l)‖ of one example (root mean square over the rows): unlike the mean over the units it can be
+        compared between layers of different sizes.
     zero_units : ndarray of bool, or None
         Units (of a convolution, channels) that gave 0 for every row; of ReLUs only.
     n_rows : int
@@ -110,7 +110,7 @@ def layers_of(
     calls : list of Call
         All of a step. A module that was called several times is shown by its last call that got a gradient.
     norms : dict
-        ‖W‖ of parameters, by the id of each.
+        ‖W‖ of parameters of their gradients, by ``id`` and ``~id`` of each.
     scale : float
         What the loss was multiplied by, for gradients in half precision.
     left : float
@@ -151,21 +151,36 @@ def _layer(
     axis = 1 if len(linear.weight.shape) > 2 and h.ndim > 1 else -1
     zero_units = _zero_units(h, axis) if record is not None and record.name == "relu" else None
     delta_squares = NAN if delta is None else squares(delta) / scales[0] ** 2
-    rms, n_rows = math.sqrt(squares(z) / max(z.size, 1)), len(z)
+    n_rows, (mean, std, spread) = len(z), _spread(z)
+    rms = math.hypot(mean, std)
     state = LayerState(
         name=linear.name,
         activation=None if record is None else record.name,
-        z_mean=float(z.mean(dtype=np.float64)),
-        z_std=float(z.std(dtype=np.float64)),
+        z_mean=mean,
+        z_std=std,
         h_rms=rms if h is z else math.sqrt(squares(h) / max(h.size, 1)),
         delta_rms=NAN if delta is None else n_rows * math.sqrt(delta_squares / max(delta.size, 1)),
         dead=0.0 if zero_units is None else float(zero_units.mean()),
         saturated=_saturated(record, None if place is None else calls[place].module, z),
-        spread=float(z.reshape(n_rows, -1).std(axis=0).mean() / max(rms, 1e-300)),
+        spread=spread / max(rms, 1e-300),
         **_of_weights(linear.module, linear.weight, norms, scales[1]),
     )
     is_embedding = "Embedding" in type(linear.module).__name__
     return LayerView(state, math.sqrt(n_rows * delta_squares), zero_units, n_rows, is_embedding)
+
+
+def _spread(z: np.ndarray) -> tuple[float, float, float]:
+    """Mean and standard deviation of all of z, and the mean over the units of that over the rows.
+
+    The variance is that within the units and that between their means.
+    """
+    rows = z.reshape(len(z), -1)
+    means = rows.mean(axis=0)
+    centred = rows - means
+    variances = np.einsum("ij,ij->j", centred, centred).astype(np.float64) / len(z)
+    means = means.astype(np.float64)
+    variance = float(variances.mean()) + float(means.var())
+    return float(means.mean()), math.sqrt(variance), float(np.sqrt(variances).mean())
 
 
 def _activation(
@@ -186,8 +201,7 @@ def _activation(
 
 def _zero_units(h: np.ndarray, axis: int) -> np.ndarray:
     others = tuple(k for k in range(h.ndim) if k != axis % h.ndim)
-    zero: np.ndarray = ~h.any(axis=others)
-    return zero
+    return np.asarray(~h.any(axis=others))
 
 
 def _saturated(record: Activation | None, module: Any, z: np.ndarray) -> float:
@@ -197,19 +211,15 @@ def _saturated(record: Activation | None, module: Any, z: np.ndarray) -> float:
     return float((np.abs(record.derivative(z, alpha)) < SATURATED_BELOW * record.derivative_max).mean())
 
 
-def _of_weights(
-    module: Any, parameter: Any, norms: dict[int, float], scale: float = 1.0
-) -> dict[str, Any]:
+def _of_weights(module: Any, parameter: Any, norms: dict[int, float], scale: float = 1.0) -> dict[str, Any]:
     """What a layer's W^(l), and its gradient, (6), say."""
-    weight, gradient = array(parameter), parameter.grad
-    length = norms.get(id(parameter))
-    length = math.sqrt(squares(weight)) if length is None else length
+    weight, gradient, length = array(parameter), parameter.grad, norms.get(id(parameter), NAN)
     slope = None if gradient is None else array(gradient)
     return {
         "fan_in": int(np.prod(weight.shape[1:])),
         "width": int(weight.shape[0]),
         "weight_norm": length,
-        "gradient_norm": NAN if slope is None else math.sqrt(squares(slope)) / scale,
+        "gradient_norm": NAN if slope is None else norms.get(~id(parameter), NAN) / scale,
         "weight_std": _std(weight, length),
         "duplicates": _duplicates(module, weight, slope),
     }
@@ -223,7 +233,7 @@ def _std(weight: np.ndarray, length: float) -> float:
 
 
 def _duplicates(module: Any, weight: np.ndarray, gradient: np.ndarray | None) -> float:
-    """Units that nothing tells apart, neither now nor after a step: by one number for each that they are made of."""
+    """Units that nothing tells apart, neither now nor after a step: by one number for w, b and ∂w each."""
     if len(weight) < 2 or not np.isfinite(weight[0].ravel()[0]):
         return 0.0
     columns = [fingerprints(weight)]

@@ -1,8 +1,8 @@
 """Rules on what a watch sees: a few steps of a training, and neither its data nor what it is to learn.
 
-A mistake that is one in itself (gradients not zeroed, an optimizer of other parameters) is critical. What a network
-may have and learn all the same (dead units, a weak error signal) is critical where it lasts, and the loss,
-if it was recorded, does not fall.
+A mistake that is one in itself (gradients not zeroed, an optimizer of other parameters) is critical. What a
+network may have and learn all the same (dead units, a weak error signal) is critical where it lasts, and the
+loss, if it was recorded, does not fall.
 """
 
 from __future__ import annotations
@@ -207,7 +207,9 @@ def _not_zeroed(looks: list[Look]) -> _Held | None:
 
 def _zero_rate(looks: list[Look]) -> _Held | None:
     rates = [look.rates for look in looks if look.rates]
-    always = [all(one[k] == 0 for one in rates if k < len(one)) for k in range(len(rates[0]))] if rates else []
+    always = (
+        [all(one[k] == 0 for one in rates if k < len(one)) for k in range(len(rates[0]))] if rates else []
+    )
     # A warm-up begins with 0, so one look says nothing.
     if len(rates) < 2 or not any(always):
         return None
@@ -247,7 +249,9 @@ def _frozen(looks: list[Look]) -> _Held | None:
 def _eval_mode(looks: list[Look]) -> _Held | None:
     look = _first(looks, lambda one: one.evaluated == "all")
     if look is not None:
-        detail = "model.eval() is on while gradients are computed: dropout and batch normalisation do not work"
+        detail = (
+            "model.eval() is on while gradients are computed: dropout and batch normalisation do not work"
+        )
         return _Held(look.step, "the model", detail, critical=True)
     look = _first(looks, lambda one: one.evaluated == "some")
     if look is None:
@@ -310,8 +314,10 @@ def _dead_share(looks: list[Look], name: str) -> tuple[float, int]:
     rows, n_looks, zero = 0, 0, None
     for look in reversed(looks):
         view = next((one for one in look.views if one.state.name == name), None)
-        if view is None or view.zero_units is None or zero is not None and len(zero) != len(view.zero_units):
+        if view is None or view.zero_units is None:
             continue
+        if zero is not None and zero.shape != view.zero_units.shape:
+            break
         zero = view.zero_units if zero is None else zero & view.zero_units
         rows, n_looks = rows + view.n_rows, n_looks + 1
         if rows >= DEAD_ROWS and n_looks >= 2:
@@ -332,7 +338,7 @@ def _saturation(looks: list[Look]) -> _Held | None:
 
 
 def _flow(look: Look, over: Callable[[list[float]], float]) -> float:
-    """‖δ‖ of one example in the first third of the layers, over that of the last: by (5) a product of Jacobians."""
+    """‖δ‖ in the first third of the layers, over that of the last: by (5) a product of Jacobians."""
     norms = [view.delta_norm for view in look.linear]
     if len(norms) < 3 or not all(math.isfinite(one) for one in norms) or not norms[-1] > 0:
         return math.nan
@@ -373,21 +379,22 @@ def _typical_update(looks: list[Look]) -> float:
 
 def _rate_high(looks: list[Look]) -> _Held | None:
     typical = _typical_update(looks)
-    if not typical > 0.1:
-        return None
-    return _Held(looks[0].step, "the learning rate", f"a step changes the weights by {typical:.2g} of themselves",
-                 False, typical, 0.1)  # fmt: skip
+    return _of_rate(looks, typical, 0.1) if typical > 0.1 else None
 
 
 def _rate_low(looks: list[Look]) -> _Held | None:
     typical = _typical_update(looks)
-    if not typical < 1e-6:
-        return None
-    return _Held(looks[0].step, "the learning rate", f"a step changes the weights by {typical:.2g} of themselves",
-                 False, typical, 1e-6)  # fmt: skip
+    return _of_rate(looks, typical, 1e-6) if typical < 1e-6 else None
 
 
-_LEFT_OUT = _Rule("not_in_optimizer", "parameters that the optimizer does not change", "(6)", lambda looks: None)
+def _of_rate(looks: list[Look], typical: float, limit: float) -> _Held:
+    detail = f"a step changes the weights by {typical:.2g} of themselves"
+    return _Held(looks[0].step, "the learning rate", detail, False, typical, limit)
+
+
+_LEFT_OUT = _Rule(
+    "not_in_optimizer", "parameters that the optimizer does not change", "(6)", lambda looks: None
+)
 
 _RULES = (
     _Rule("stale_parameters", "an optimizer of other parameters", "(6)", _stale_parameters,
