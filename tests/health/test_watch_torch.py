@@ -19,7 +19,10 @@ def digits():
 @pytest.fixture
 def nn(torch):
     torch.manual_seed(0)
-    return torch.nn
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # nets as small as these only wait for each other
+    yield torch.nn
+    torch.set_num_threads(threads)
 
 
 def mlp(nn):

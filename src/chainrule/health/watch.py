@@ -145,7 +145,7 @@ class Watch:
         if self._undo is not None:
             raise RuntimeError("this watch is running already")
         self._depth = 0
-        self._undo = patched(self.optimizer, self._before_step, self._after_step)
+        self._undo = patched(self.optimizer, self)
         self._open_if_due()
         return self
 
@@ -211,12 +211,18 @@ class Watch:
             self._notes.failed(f"step {self.n_steps + 1}", error)
             self._close()
 
-    def _before_step(self, has_closure: bool) -> None:
+    def before_step(self, has_closure: bool) -> None:
+        """Called before ``optimizer.step()``."""
         self._depth += 1
         if self._depth == 1 and self._window is not None:
             self._safely(self._begin, has_closure)
 
-    def _after_step(self) -> None:
+    def step_failed(self) -> None:
+        """Called where a step raised an exception: it is none."""
+        self._depth, self._step = 0, None
+
+    def after_step(self) -> None:
+        """Called after ``optimizer.step()``."""
         self._depth -= 1
         if self._depth > 0:
             return

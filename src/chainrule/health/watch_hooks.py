@@ -214,12 +214,17 @@ def _all_finite(values: Any) -> bool:
 class _WatchedStep:
     """Stands for an optimizer's ``step`` while it is watched. A copy of the optimizer has its own step."""
 
-    def __init__(self, optimizer: Any, before: Callable[[bool], None], after: Callable[[], None]) -> None:
-        self.optimizer, self.original, self.before, self.after = optimizer, optimizer.step, before, after
+    def __init__(self, optimizer: Any, watch: Any) -> None:
+        self.optimizer, self.original = optimizer, optimizer.step
+        self.before, self.after, self.failed = watch.before_step, watch.after_step, watch.step_failed
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         self.before(_has_closure(arguments, named))
-        result = self.original(*arguments, **named)
+        try:
+            result = self.original(*arguments, **named)
+        except BaseException:
+            self.failed()
+            raise
         self.after()
         return result
 
@@ -232,12 +237,12 @@ def _has_closure(arguments: Any, named: Any) -> bool:
     return any(callable(one) for one in (*arguments, *named.values()))
 
 
-def patched(optimizer: Any, before: Callable[[bool], None], after: Callable[[], None]) -> Callable[[], None]:
-    """Call ``before(has_closure)`` and ``after()`` around each step; what is returned undoes that."""
+def patched(optimizer: Any, watch: Any) -> Callable[[], None]:
+    """Tell a watch of each step, by ``before_step(has_closure)`` and ``after_step()``. Returns what undoes it."""
     if is_torch(optimizer):
         handles = [
-            optimizer.register_step_pre_hook(_StepHook(before, None)),
-            optimizer.register_step_post_hook(_StepHook(None, after)),
+            optimizer.register_step_pre_hook(_StepHook(watch.before_step, None)),
+            optimizer.register_step_post_hook(_StepHook(None, watch.after_step)),
         ]
 
         def remove() -> None:
@@ -246,14 +251,14 @@ def patched(optimizer: Any, before: Callable[[bool], None], after: Callable[[], 
 
         return remove
     own = vars(optimizer).get("step")
-    watched = _WatchedStep(optimizer, before, after)
+    watched = _WatchedStep(optimizer, watch)
     optimizer.step = watched
 
     def undo() -> None:
         if (
             vars(optimizer).get("step") is not watched
         ):  # someone wrapped it since; ours goes on as a plain call
-            watched.before, watched.after = _nothing, _nothing
+            watched.before = watched.after = watched.failed = _nothing
         elif own is None:
             del optimizer.step
         else:
