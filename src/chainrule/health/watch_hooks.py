@@ -238,7 +238,7 @@ def _has_closure(arguments: Any, named: Any) -> bool:
 
 
 def patched(optimizer: Any, watch: Any) -> Callable[[], None]:
-    """Tell a watch of each step, by ``before_step(has_closure)`` and ``after_step()``. Returns what undoes it."""
+    """Tell a watch of each step, by its ``before_step`` and ``after_step``. Returns what undoes that."""
     if is_torch(optimizer):
         handles = [
             optimizer.register_step_pre_hook(_StepHook(watch.before_step, None)),

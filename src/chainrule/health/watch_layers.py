@@ -237,6 +237,8 @@ def _duplicates(module: Any, weight: np.ndarray, gradient: np.ndarray | None) ->
     if len(weight) < 2 or not np.isfinite(weight[0].ravel()[0]):
         return 0.0
     columns = [fingerprints(weight)]
+    if duplicates(columns) == 0:
+        return 0.0
     bias = dict(module._parameters.items()).get("bias")  # a scripted module has no get()
     if bias is not None and len(bias.shape) == 1 and len(bias) == len(weight):
         columns.append(fingerprints(array(bias)))
