@@ -46,6 +46,7 @@ _HOMES = {
     "to_onnx": "chainrule.exports",
     "to_torch": "chainrule.exports",
     "checkup": "chainrule.health",
+    "watch": "chainrule.health",
     "derive": "chainrule.explain",
     "explain_step": "chainrule.explain",
     "Tensor": "chainrule.tape",
@@ -151,6 +152,7 @@ __all__ = [
     "to_onnx",
     "to_torch",
     "vjp",
+    "watch",
     "zeros",
     "zeros_like",
 ]
@@ -175,7 +177,7 @@ if TYPE_CHECKING:
     )
     from chainrule.explain import derive, explain_step
     from chainrule.exports import from_torch, to_numpy_source, to_onnx, to_torch
-    from chainrule.health import checkup
+    from chainrule.health import checkup, watch
     from chainrule.io import load, save
     from chainrule.nn import manual_seed, rand, randint, randn, randperm, summary
     from chainrule.tape import (

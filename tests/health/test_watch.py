@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from chainrule import nn, optim, tensor
 from chainrule.health.telemetry import recorded
-from chainrule.health.watch import watch
+from chainrule.health.watching import watch
 
 
 @pytest.fixture(scope="module")

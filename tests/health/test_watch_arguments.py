@@ -3,7 +3,7 @@
 import pytest
 
 from chainrule import nn, optim
-from chainrule.health.watch import watch
+from chainrule.health.watching import watch
 
 
 def test_arguments_are_checked():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from chainrule.health.watch import watch
+from chainrule.health.watching import watch
 
 
 @pytest.fixture(scope="module")

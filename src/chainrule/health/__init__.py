@@ -32,6 +32,8 @@ from chainrule.health.landscape import (
 )
 from chainrule.health.proof import Proof
 from chainrule.health.trainings import Training
+from chainrule.health.watch_report import WatchReport
+from chainrule.health.watching import Watch, watch
 
 __all__ = [
     "Checkup",
@@ -47,6 +49,8 @@ __all__ = [
     "SpectralDensity",
     "Spectrum",
     "Training",
+    "Watch",
+    "WatchReport",
     "checkup",
     "curvature",
     "examine",
@@ -56,4 +60,5 @@ __all__ = [
     "loss_slice",
     "parameter_vector",
     "path_plane",
+    "watch",
 ]

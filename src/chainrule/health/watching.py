@@ -59,7 +59,7 @@ def watch(model: Any, optimizer: Any, every: int = 50, scaler: Any = None) -> Wa
     --------
     >>> from sklearn.datasets import load_digits
     >>> from chainrule import nn, optim, tensor
-    >>> from chainrule.health.watch import watch
+    >>> from chainrule import watch
     >>> X, y = load_digits(return_X_y=True)
     >>> X = (X / 16).astype("float32")
     >>> net = nn.Sequential(nn.Linear(64, 32, rng=0), nn.ReLU(), nn.Linear(32, 10, rng=1))
