@@ -192,6 +192,8 @@ def run(
     losses = _losses(training, module, seed)
     module.eval()
     validation = None if training.validation is None else measure(training, module, training.validation)
+    if not np.isfinite(training.X).all():  # nothing was trained
+        validation = None if validation is None else Measured(float("nan"), float("nan"))
     return Run(module, before, measure(training, module), validation, losses, training.n_steps)
 
 
