@@ -158,7 +158,7 @@ def _as_taken(module: Any, X: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
         taken = X.astype(dtype)
         try:
             outputs = _outputs(module, taken[:2])
-        except (RuntimeError, TypeError, IndexError) as error:
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
             if dtype is not dtypes[-1]:
                 continue
             raise ValueError(f"model cannot be run on X of shape {X.shape} and {X.dtype}: {error}") from error

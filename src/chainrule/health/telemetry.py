@@ -53,7 +53,7 @@ class LayerState:
     weight_norm, gradient_norm : float
         ‖W^(l)‖ and ‖∂ℒ/∂W^(l)‖, (6), Frobenius.
     dead : float
-        Share of units that give 0 for every row; of ReLUs only.
+        Share of units that give 0 for every row; of ReLUs only. Of a convolution a unit is a channel.
     saturated : float
         Share of z where σ' is below 5 % of its maximum; of sigmoid and tanh only.
     duplicates : float
@@ -305,6 +305,8 @@ def _layer_state(calls: list[_Call], reader: np.ndarray | None = None) -> LayerS
         if record is not None and place is None:
             h = record.value(h, record.alpha or 0.0)
         weight, gradient = _weights(linear.module)
+        # Behind an identity nothing is said of single units.
+        judged = None if any(activation_of(call.module) == "identity" for call in calls[:place]) else record
         return LayerState(
             name=linear.name,
             activation=None if record is None else record.name,
@@ -316,8 +318,8 @@ def _layer_state(calls: list[_Call], reader: np.ndarray | None = None) -> LayerS
             delta_rms=float("nan") if z_call.gradient is None else _rms(z_call.gradient * len(z_call.output)),
             weight_norm=float(np.linalg.norm(weight)),
             gradient_norm=float("nan") if gradient is None else float(np.linalg.norm(gradient)),
-            dead=_dead(record, _by_unit(linear.module, h)),
-            saturated=_saturated(record, calls[place].module if place is not None else None, z),
+            dead=_dead(judged, _by_unit(linear.module, h)),
+            saturated=_saturated(judged, calls[place].module if place is not None else None, z),
             duplicates=_duplicates(linear.module, weight, gradient),
             spread=float(z.std(axis=0).mean() / max(_rms(z), 1e-300)),
             weight_std=float(weight.std()),
@@ -333,7 +335,8 @@ def _by_unit(module: Any, values: np.ndarray) -> np.ndarray:
 
 
 def _weights(module: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    gradient = module.weight.grad
+    # A weight that is computed of others, as by weight normalisation, is no leaf and has none.
+    gradient = module.weight.grad if module.weight.is_leaf else None
     return _array(module.weight), None if gradient is None else _array(gradient)
 
 
@@ -359,8 +362,9 @@ def _duplicates(module: Any, weight: np.ndarray, gradient: np.ndarray | None) ->
     if weight.shape[0] < 2:
         return 0.0
     columns = [weight.reshape(len(weight), -1)]
-    if getattr(module, "bias", None) is not None:
-        columns.append(_array(module.bias)[:, None])
+    bias = getattr(module, "bias", None)
+    if bias is not None and len(bias) == len(weight):  # a transposed convolution's are along the other axis
+        columns.append(_array(bias)[:, None])
     if gradient is not None:
         columns.append(gradient.reshape(len(gradient), -1))
     rows = np.concatenate(columns, axis=1)
