@@ -124,7 +124,7 @@ def _torch() -> Any:
 
 
 @cache
-def _residual() -> Any:
+def residual_class() -> Any:
     """The class of h + F(h), made when PyTorch is there."""
     torch = _torch()
 
@@ -213,7 +213,7 @@ def _sequential_out(layer: nn.Sequential, child: Callable) -> Any:
 
 def _residual_out(layer: nn.Residual, child: Callable) -> Any:
     projection = None if layer.projection is None else child("projection", layer.projection)
-    return _residual()(child("body", layer.body), projection)
+    return residual_class()(child("body", layer.body), projection)
 
 
 def _same_name_out(layer: Any, child: Callable) -> Any:
@@ -244,7 +244,7 @@ def _from(layer: Any, path: str, made: dict[int, nn.Module]) -> nn.Module:
         return made[id(layer)]
     _refuse_hooks(layer, path)
     make = _FROM.get(type(layer).__name__)
-    known = type(layer) is getattr(_torch().nn, type(layer).__name__, _residual())
+    known = type(layer) is getattr(_torch().nn, type(layer).__name__, residual_class())
     if make is None or not known:
         raise TypeError(f"{_named(layer, path)} has no counterpart in chainrule.nn")
 

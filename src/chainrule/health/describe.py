@@ -13,7 +13,7 @@ from chainrule.health.trainings import Training, outputs_of
 from chainrule.nn import Module
 from chainrule.optim import Adam, Optimizer
 
-__all__ = ["described"]
+__all__ = ["check_pair", "described", "plain", "read_targets"]
 
 OWN_SETTINGS = ("batch_size", "epochs", "step")
 
@@ -24,6 +24,15 @@ def described(
     """What is trained, on what, and how; see ``checkup`` for the parameters."""
     if hasattr(model, "encoder_") and hasattr(model, "networks_"):
         return tabular_training(model, data, validation)
+    check_pair("data", data)
+    if is_torch(model):
+        from chainrule.health.describe_torch import converted, torch_training
+
+        given = (model, loss, optimizer)
+        parts = converted(*given) if settings.get("step") is None and np.ndim(plain(data[0])) == 2 else None
+        if parts is None:
+            return torch_training(*given, data, validation, settings)
+        model, loss, optimizer = parts
     X, y, classes = _read_data("data", data)
     module = _module_of(model)
     if hasattr(model, "to_module") and not isinstance(model, Module):
@@ -93,23 +102,34 @@ def _of_estimator(estimator: Any, n_rows: int) -> tuple[Optimizer, dict[str, Any
 
 
 def _read_data(name: str, data: Any, classes: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise ValueError(f"{name} must be (X, y); got {type(data).__name__}")
-    X = np.ascontiguousarray(_plain(data[0]), dtype=np.float32)
-    y = _plain(data[1])
+    check_pair(name, data)
+    X = np.ascontiguousarray(plain(data[0]), dtype=np.float32)
+    y = plain(data[1])
     if X.ndim != 2 or len(X) != len(y) or len(X) < 2:
         raise ValueError(
             f"{name} must be X (n, d) and y (n, ...) of two rows or more; got {X.shape}, {y.shape}"
         )
+    y, classes = read_targets(y, classes)
+    return X, y if y.ndim == 1 and y.dtype == np.int64 else y.reshape(len(y), -1), classes
+
+
+def check_pair(name: str, data: Any) -> None:
+    """Raise unless it is (X, y)."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"{name} must be (X, y); got {type(data).__name__}")
+
+
+def read_targets(y: np.ndarray, classes: Any = None) -> tuple[np.ndarray, Any]:
+    """Class indices of classes or labels, and what the labels are; numbers as they are."""
     if y.dtype.kind in "iu" and y.ndim == 1:
-        return X, y.astype(np.int64), classes
+        return y.astype(np.int64), classes
     if y.dtype.kind in "OUSb" and y.ndim == 1:
         classes = np.unique(y) if classes is None else classes
-        return X, np.searchsorted(classes, y).astype(np.int64), classes
-    return X, y.astype(np.float32).reshape(len(y), -1), classes
+        return np.searchsorted(classes, y).astype(np.int64), classes
+    return y.astype(np.float32), classes
 
 
-def _plain(values: Any) -> np.ndarray:
+def plain(values: Any) -> np.ndarray:
     """An array of anything array-like; tensors of either library too."""
     if hasattr(values, "detach"):
         values = values.detach()
@@ -120,11 +140,6 @@ def _plain(values: Any) -> np.ndarray:
 def _module_of(model: Any) -> Module:
     if isinstance(model, Module):
         return model.copy()
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(model, torch.nn.Module):
-        from chainrule.exports import from_torch
-
-        return from_torch(model)
     if hasattr(model, "to_module"):
         module: Module = model.to_module()
         module.reset_parameters(0)
@@ -140,9 +155,13 @@ def _loss_of(loss: Any, y: np.ndarray, n_outputs: int) -> Any:
         if y.ndim > 1:
             return nn.MSELoss()
         return nn.BCEWithLogitsLoss() if n_outputs == 1 else nn.CrossEntropyLoss()
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(loss, torch.nn.Module):
-        return _from_torch_loss(loss)
+    if is_torch(loss):
+        from chainrule.health.describe_torch import own_loss
+
+        made = own_loss(loss)
+        if made is None:
+            raise TypeError(f"loss: this torch.nn.{type(loss).__name__} has no counterpart in chainrule.nn")
+        return made
     if isinstance(loss, str | nn.LossModule) or callable(loss):
         return loss
     raise TypeError(
@@ -150,19 +169,10 @@ def _loss_of(loss: Any, y: np.ndarray, n_outputs: int) -> Any:
     )
 
 
-def _from_torch_loss(loss: Any) -> nn.LossModule:
-    name = type(loss).__name__
-    made: dict[str, Callable[[], nn.LossModule]] = {
-        "CrossEntropyLoss": lambda: nn.CrossEntropyLoss(label_smoothing=loss.label_smoothing),
-        "MSELoss": nn.MSELoss,
-        "BCEWithLogitsLoss": nn.BCEWithLogitsLoss,
-        "L1Loss": nn.L1Loss,
-        "HuberLoss": lambda: nn.HuberLoss(delta=loss.delta),
-        "SmoothL1Loss": lambda: nn.HuberLoss(delta=loss.beta),
-    }
-    if name not in made:
-        raise TypeError(f"loss: torch.nn.{name} has no counterpart in chainrule.nn")
-    return made[name]()
+def is_torch(model: Any) -> bool:
+    """Whether it is a module of PyTorch's."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
 
 
 def _optimizer_of(optimizer: Any) -> Optimizer:

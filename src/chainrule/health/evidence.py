@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from chainrule.health.gates import InputBlind, Memorised, Sweep, input_blind, memorise, sweep
-from chainrule.health.telemetry import Snapshot
+from chainrule.health.telemetry import Snapshot, as_array
 from chainrule.health.trainings import (
     Run,
     Training,
     as_number,
     baseline_loss,
-    bound,
     constant_outputs,
     held_out,
     loss_function,
@@ -25,8 +24,6 @@ from chainrule.health.trainings import (
     run,
     snapshot,
 )
-from chainrule.nn import Module
-from chainrule.tape import Tensor
 
 __all__ = ["Evidence", "InputFacts", "TargetFacts", "gather"]
 
@@ -36,7 +33,7 @@ EARLY_STEPS = 30
 
 @dataclass(frozen=True)
 class InputFacts:
-    """The columns of X.
+    """The columns of X; of images, its channels. Whole numbers that are looked up have no scale: it is 1.
 
     Attributes
     ----------
@@ -58,8 +55,10 @@ class InputFacts:
     @classmethod
     def of(cls, X: np.ndarray) -> InputFacts:
         """Look at the columns."""
+        if X.dtype.kind in "iu":
+            return cls(0, 0.0, 0.0, 0.0, 1.0)
         finite = np.isfinite(X)
-        X = np.where(finite, X, 0.0).astype(np.float64)
+        X = by_column(np.where(finite, X, 0.0).astype(np.float64))
         spread, mean = X.std(axis=0), X.mean(axis=0)
         varies = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not varies.any():
@@ -71,6 +70,11 @@ class InputFacts:
             narrowest=float(spread[varies].min()),
             rms=float(np.sqrt((X**2).mean())),
         )
+
+
+def by_column(X: np.ndarray) -> np.ndarray:
+    """X as (rows, columns): of images (n, c, h, w) a channel is a column, of others each entry is one."""
+    return np.moveaxis(X, 1, -1).reshape(-1, X.shape[1]) if X.ndim > 3 else X.reshape(len(X), -1)
 
 
 @dataclass(frozen=True)
@@ -256,16 +260,18 @@ class _Budget:
         )  # fmt: skip
         return found
 
-    def _with_updates(self, found: Snapshot, module: Module) -> Snapshot:
+    def _with_updates(self, found: Snapshot, module: Any) -> Snapshot:
         """The snapshot with what the next step changes of each layer, by the optimizer as it begins."""
         before = self.training.altered(module=module, validation=None)
         after = dict(run(before, 1, seed=self.seed).module.named_parameters())
+        now = dict(module.named_parameters())
         layers = []
         for layer in found.layers:
             name = f"{layer.name}.weight" if layer.name else "weight"
-            weight = dict(module.named_parameters())[name].data
-            change = float(np.linalg.norm(after[name].data - weight))
-            layers.append(replace(layer, update_ratio=change / max(layer.weight_norm, 1e-300)))
+            if name in now:  # what a layer computes its weights from has other names
+                change = float(np.linalg.norm(as_array(after[name]) - as_array(now[name])))
+                layer = replace(layer, update_ratio=change / max(layer.weight_norm, 1e-300))
+            layers.append(layer)
         return replace(found, layers=tuple(layers))
 
     def training_steps(self) -> int:
@@ -288,37 +294,36 @@ def _right_and_constant(training: Training, n_outputs: int) -> tuple[float, floa
     constant = np.tile(constant_outputs(training, y, n_outputs), (len(y), 1))
     if training.classify and n_outputs > 1:
         right = np.where(np.eye(n_outputs)[y] > 0, 10.0, -10.0)
-    elif training.classify:
+    elif training.classify and not training.takes_probabilities:
         right = np.where(y[:, None] > 0, 10.0, -10.0)
     else:
         right = np.asarray(y, np.float64).reshape(len(y), -1)
-        if np.ptp(constant) == 0 and n_outputs == 1 and right.min() >= 0 and _is_counting(training):
+        record = training.loss_record(n_outputs)
+        if record == "binary_cross_entropy":
+            right = np.where(right > 0.5, 10.0, -10.0)
+        elif record == "poisson" and np.ptp(constant) == 0 and n_outputs == 1 and right.min() >= 0:
             right = np.log(np.maximum(right, 1e-6))
     return loss_of(training, right.astype(np.float32), y), loss_of(training, constant, y)
-
-
-def _is_counting(training: Training) -> bool:
-    name = training.loss if isinstance(training.loss, str) else getattr(training.loss, "record", "")
-    return name == "poisson"
 
 
 def _accumulates(training: Training) -> bool:
     """Whether the user's step leaves old gradients in the sum: two steps, compared with a fresh gradient."""
     if training.step is None:
         return False
-    module: Module = training.module.copy()
-    optimizer = bound(training.optimizer, module)
-    rows = [slice(0, training.batch_size), slice(training.batch_size, 2 * training.batch_size)]
-    module.train()
-    first = second = fresh = None
-    with np.errstate(all="ignore"):
-        for number, part in enumerate(rows):
-            before = module.copy()
+    backend = training.backend
+    with backend.session(0), np.errstate(all="ignore"):
+        module = backend.copied(training.module)
+        optimizer = backend.bound(training.optimizer, module)
+        module.train()
+        first = second = fresh = None
+        for number in range(2):
+            part = slice(number * training.batch_size, (number + 1) * training.batch_size)
+            x, y = backend.tensor(training.X[part]), backend.targets(training.y[part])
+            before = backend.copied(module)
             before.zero_grad()
-            value = loss_function(training)(before(Tensor(training.X[part])), training.y[part])
-            value.backward()
+            loss_function(training)(before(x), y).backward()
             fresh = _gradient(before)
-            training.step(module, optimizer, Tensor(training.X[part]), training.y[part])
+            training.step(module, optimizer, x, y)
             first, second = (_gradient(module), second) if number == 0 else (first, _gradient(module))
     if first is None or second is None or fresh is None or not as_number(np.abs(first).max()) > 0:
         return False
@@ -328,6 +333,6 @@ def _accumulates(training: Training) -> bool:
     )
 
 
-def _gradient(module: Module) -> np.ndarray | None:
+def _gradient(module: Any) -> np.ndarray | None:
     parts = [one.grad.data.ravel() for one in module.parameters() if one.grad is not None]
     return np.concatenate(parts).astype(np.float64) if parts else None

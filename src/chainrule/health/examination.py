@@ -43,20 +43,25 @@ def checkup(
     Parameters
     ----------
     model : chainrule.nn.Module, MLPClassifier, MLPRegressor, or torch.nn.Module
-        A module that this library can run; of an estimator, fitted or not, its network before training.
+        Of an estimator, fitted or not, its network before training. A PyTorch module that `from_torch` can
+        convert, as it can its loss and its optimizer, runs on this library's engine; any other on PyTorch's
+        autograd, as a copy on the CPU.
     data : (X, y)
-        Rows to learn from: X (n, d), y class indices or labels (n,), or numbers.
+        Rows to learn from: X (n, d), y class indices or labels (n,), or numbers. What a PyTorch module takes
+        may be of any shape (n, ...), whole numbers too; it gives (n,), (n, k), or numbers of the shape of y.
     loss : str, loss module or callable, optional
-        By default cross-entropy for classes and the squared error for numbers.
+        By default cross-entropy for classes and the squared error for numbers. With a PyTorch module a
+        callable is a function (outputs, y) of its tensors.
     optimizer : Optimizer, torch optimizer or float, optional
-        A number is Adam's learning rate.
+        A number is Adam's learning rate. Of an optimizer over the model's parameters its class, its groups
+        and their settings are taken.
     validation : (X, y), optional
         Rows to judge by; otherwise a fifth is held out.
     budget : str or float
         Such as "5s" or "1m"; a number is seconds.
     **settings
-        ``batch_size``, ``epochs``, ``step`` (the user's own training step) and what ``chainrule.fit`` takes:
-        ``l2``, ``class_weight``, ...
+        ``batch_size``, ``epochs``, ``step`` (the user's own training step: (module, optimizer, x, y) -> loss)
+        and what ``chainrule.fit`` takes: ``l2``, ``class_weight``, ...; on PyTorch, ``clip_norm``.
 
     Returns
     -------
@@ -208,7 +213,12 @@ class Checkup:
         return found
 
     def apply(self, proof: Proof) -> Training:
-        """The training with a remedy, a new one: its ``module`` and what else was changed."""
+        """The training with a remedy, a new one: its ``module`` and what else was changed.
+
+        Of a PyTorch module that was examined as it is, ``module`` is one of PyTorch's. Of one that was
+        converted it is one of this library's; ``chainrule.exports.to_torch(training.module)`` takes it back.
+        """
         if not isinstance(proof, Proof):
             raise TypeError(f"apply takes one of what prescribe() gave; got {type(proof).__name__}")
-        return proof.training.altered(module=proof.training.module.copy())
+        training = proof.training
+        return training.altered(module=training.backend.copied(training.module))

@@ -8,10 +8,12 @@ passes all of them can learn.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from chainrule import nn
+from chainrule.health.backends import backend_of
+from chainrule.health.telemetry import dropouts
 from chainrule.health.trainings import Run, Training, baseline_loss, measure, run
 
 __all__ = ["InputBlind", "Memorised", "Sweep", "input_blind", "memorise", "sweep"]
@@ -135,12 +137,11 @@ class InputBlind:
         return bool(self.real >= max(self.shuffled, self.constant) + BLIND_MARGIN)
 
 
-def without_dropout(module: nn.Module) -> nn.Module:
+def without_dropout(module: Any) -> Any:
     """A copy whose dropout layers drop nothing."""
-    made = module.copy()
-    for one in made.modules():
-        if isinstance(one, nn.Dropout):
-            one.p = 0.0
+    made = backend_of(module).copied(module)
+    for one in dropouts(made):
+        one.p = 0.0
     return made
 
 

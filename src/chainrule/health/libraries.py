@@ -20,7 +20,7 @@ from chainrule.plan import LossTerm, loss_term
 from chainrule.tape import Tensor, enable_grad, grad, no_grad
 from chainrule.tape.primitives import TOTAL_LOSS_PRIMITIVES
 
-__all__ = ["Library", "library_of"]
+__all__ = ["Library", "library_of", "pytorch"]
 
 
 class Library(Protocol):
@@ -83,6 +83,13 @@ def library_of(module: Any) -> Library:
     if torch is not None and isinstance(module, torch.nn.Module):
         return Torch(torch)
     raise TypeError(f"module must be a chainrule.nn.Module or a torch.nn.Module; got {type(module).__name__}")
+
+
+def pytorch() -> Any:
+    """PyTorch, where a module of it is there."""
+    import torch
+
+    return torch
 
 
 class Tape:
@@ -183,11 +190,15 @@ class Torch:
         self.torch = torch
 
     def own_copy(self, module: Any) -> Any:
+        # From the CPU: not every device has double precision.
+        return self.plain_copy(module).to(self.torch.float64).eval()
+
+    def plain_copy(self, module: Any) -> Any:
+        """The same module on the CPU, without hooks and without history."""
         module = getattr(module, "_orig_mod", module)  # what torch.compile was given: it derives only once
         with self.session(record=True):
             memo = _without_history(module, self.torch.Tensor)
-            # To the CPU first: not every device has double precision.
-            made = copy.deepcopy(module, memo).to("cpu").to(self.torch.float64).eval()
+            made = copy.deepcopy(module, memo).to("cpu")
         for one in made.modules():
             for hooks in (getattr(one, name) for name in _TORCH_HOOKS):
                 for key in [key for key, hook in hooks.items() if not _is_part_of_the_model(hook)]:
@@ -276,8 +287,9 @@ def _without_history(module: Any, tensor: type) -> dict[int, Any]:
 
 
 def _is_part_of_the_model(hook: Any) -> bool:
-    """Whether PyTorch itself has put the hook there: weight normalisation computes the weights in one."""
-    return type(hook).__module__.startswith("torch.nn.utils.")
+    """Whether PyTorch itself has put the hook there: weights are computed, or given their shape, in one."""
+    is_lazy = getattr(hook, "__name__", "") == "_infer_parameters"
+    return is_lazy or type(hook).__module__.startswith("torch.nn.utils.")
 
 
 def _defined_in(module: Any, files: frozenset[str]) -> bool:

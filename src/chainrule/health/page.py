@@ -173,7 +173,7 @@ def _proofs(checkup: Checkup, proofs: Sequence[Proof]) -> str:
 def _training(evidence: Evidence) -> str:
     training, ran = evidence.training, evidence.ran
     shown = [("rows and columns to learn from", f"{training.X.shape[0]:,} × {training.X.shape[1]:,}")]
-    shown.append(("optimizer", f"{type(training.optimizer).__name__}, rate {number(training.learning_rate)}"))
+    shown.append(("optimizer", f"{training.optimizer_name}, rate {number(training.learning_rate)}"))
     shown.append(("loss of the best constant", number(evidence.baseline)))
     drawn = []
     if ran is not None:

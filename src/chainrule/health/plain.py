@@ -160,7 +160,7 @@ def _training(evidence: Evidence) -> dict[str, Any]:
     training, ran = evidence.training, evidence.ran
     return {
         "loss": loss_name(training.loss),
-        "optimizer": type(training.optimizer).__name__,
+        "optimizer": training.optimizer_name,
         "learning_rate": training.learning_rate,
         "batch_size": training.batch_size,
         "epochs": training.epochs,

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from chainrule import nn
-from chainrule.health.evidence import Evidence
-from chainrule.health.surgery import (
-    initialized,
-    with_activations,
-    with_batch_norm,
-    with_residuals,
-    without_last_activation,
-)
-from chainrule.health.trainings import Training, loss_function, with_settings
+from chainrule.health.evidence import Evidence, by_column
+from chainrule.health.telemetry import dropouts
+from chainrule.health.trainings import Training, are_probabilities, loss_function, with_settings
 
 __all__ = ["PRESCRIPTIONS", "Prescription"]
 
 # Without a measured norm, that to which recurrent networks have long been clipped (Pascanu et al. 2013).
 USUAL_CLIP = 1.0
+# Rows that are sent through a network of PyTorch to see which activation follows which layer.
+MOST_LOOKED_AT = 16
 
 
 @dataclass(frozen=True)
@@ -48,46 +44,66 @@ class Prescription:
     make: Callable[[Training, Evidence], Training | None]
 
 
-def _module(change: Callable[[nn.Module], nn.Module | None]) -> Callable[..., Training | None]:
+def _module(change: Callable[[Training], Any]) -> Callable[..., Training | None]:
     """A remedy that changes nothing but the module."""
 
     def make(training: Training, evidence: Evidence) -> Training | None:
-        module = change(training.module)
+        try:
+            module = change(training)
+        except (RuntimeError, ValueError):
+            return None  # a layer does not fit where it was put, which PyTorch says in running it
         return None if module is None else training.altered(module=module)
 
     return make
 
 
-def _rectified(module: nn.Module) -> nn.Module:
-    return initialized(with_activations(module, "relu"))
+def _initialized(training: Training, module: Any = None) -> Any:
+    """The module, or one that was made of it, with weights drawn anew."""
+    module = training.module if module is None else module
+    return training.backend.surgery.initialized(module, rows=training.X[:MOST_LOOKED_AT])
 
 
-def _leaky(module: nn.Module) -> nn.Module:
-    return initialized(with_activations(module, "leaky_relu"))
+def _with(activation: str) -> Callable[..., Training | None]:
+    """Another activation in the hidden layers, and weights drawn for it."""
+
+    def change(training: Training) -> Any:
+        made = training.backend.surgery.with_activations(training.module, activation)
+        return None if made is None else _initialized(training, made)
+
+    return _module(change)
 
 
-def _gelu(module: nn.Module) -> nn.Module:
-    return initialized(with_activations(module, "gelu"))
+def _normalised(training: Training) -> Any:
+    made = training.backend.surgery.with_batch_norm(training.module)
+    return None if made is None else _initialized(training, made)
 
 
-def _normalised(module: nn.Module) -> nn.Module | None:
-    made = with_batch_norm(module)
-    return None if made is None else initialized(made)
+def _residual(training: Training) -> Any:
+    made = training.backend.surgery.with_residuals(training.module)
+    return None if made is None else _initialized(training, made)
 
 
-def _residual(module: nn.Module) -> nn.Module | None:
-    made = with_residuals(module)
-    return None if made is None else initialized(made)
-
-
-def _unfrozen(module: nn.Module) -> nn.Module | None:
-    if all(one.requires_grad for one in module.parameters()):
+def _unfrozen(training: Training, evidence: Evidence) -> Training | None:
+    frozen = [one for one in training.module.parameters() if not one.requires_grad]
+    if not frozen and not training.left_out:
         return None
-    return module.copy().requires_grad_(True)
+    module = training.backend.copied(training.module).requires_grad_(True)
+    optimizer = training.optimizer.over_all() if training.left_out else training.optimizer
+    return training.altered(module=module, optimizer=optimizer)
 
 
-def _softmax_removed(module: nn.Module) -> nn.Module | None:
-    return without_last_activation(module)
+def _output_activation_removed(training: Training, evidence: Evidence) -> Training | None:
+    """Without it; where it is in a forward of the user's own, softmax is undone by a logarithm.
+
+    That is the same: cross-entropy of ln softmax(z) is that of z.
+    """
+    made = training.backend.surgery.without_last_activation(training.module)
+    if made is not None:
+        return training.altered(module=made)
+    theirs, logarithm = loss_function(training), training.backend.logarithm
+    if logarithm is None or not are_probabilities(evidence.outputs):
+        return None
+    return training.altered(loss=lambda outputs, y: theirs(logarithm(outputs), y))
 
 
 def _clipped(training: Training, evidence: Evidence) -> Training | None:
@@ -98,7 +114,7 @@ def _clipped(training: Training, evidence: Evidence) -> Training | None:
         if one is not None
     ]
     norms = [norm for norm in norms if np.isfinite(norm) and norm > 0]
-    if training.is_by_hand:
+    if not training.takes("clip_norm"):
         return None
     clip = float(np.median(norms)) if norms else USUAL_CLIP
     return training.altered(options={**training.options, "clip_norm": clip})
@@ -114,11 +130,16 @@ def _best_rate(training: Training, evidence: Evidence) -> Training | None:
     return None if rate == training.learning_rate else training.with_rate(rate)
 
 
-def _standardised_inputs(training: Training, evidence: Evidence) -> Training:
+def _standardised_inputs(training: Training, evidence: Evidence) -> Training | None:
+    if training.X.dtype.kind in "iu":
+        return None
     with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(training.X), training.X, np.nan).astype(np.float64)
+        finite = by_column(np.where(np.isfinite(training.X), training.X, np.nan).astype(np.float64))
         mean, spread = np.nanmean(finite, axis=0), np.nanstd(finite, axis=0)
     spread = np.where(spread > 1e-12 * np.maximum(1.0, np.abs(mean)), spread, 1.0)
+    # Of one row of columns, or of the channels of an image.
+    shape = training.X.shape[1:] if training.X.ndim < 4 else (-1,) + (1,) * (training.X.ndim - 2)
+    mean, spread = mean.reshape(shape), spread.reshape(shape)
 
     def scaled(X: np.ndarray) -> np.ndarray:
         z = (np.where(np.isfinite(X), X, mean) - mean) / spread
@@ -152,8 +173,8 @@ def _less_regularised(training: Training, evidence: Evidence) -> Training | None
         name for name in ("weight_decay", "decoupled_weight_decay") if name in training.optimizer.defaults
     ]
     changed = {name: 0.0 for name in decays if _is_positive(training.optimizer.defaults[name])}
-    module = training.module.copy()
-    strong = [one for one in module.modules() if isinstance(one, nn.Dropout) and one.p > 0.2]
+    module = training.backend.copied(training.module)
+    strong = [one for one in dropouts(module) if one.p > 0.2]
     for one in strong:
         one.p = 0.2
     if len(options) == len(training.options) and not changed and not strong:
@@ -167,20 +188,20 @@ def _is_positive(value: object) -> bool:
 
 
 def _stopped_early(training: Training, evidence: Evidence) -> Training | None:
-    if training.is_by_hand or training.options.get("early_stopping"):
+    if not training.takes("early_stopping") or training.options.get("early_stopping"):
         return None
     return training.altered(options={**training.options, "early_stopping": max(2, training.epochs // 10)})
 
 
 def _more_regularised(training: Training, evidence: Evidence) -> Training | None:
-    if training.is_by_hand:
+    if not training.takes("l2"):
         return None
     stronger = {**training.options, "l2": max(1e-2, 10 * float(training.options.get("l2", 0.0)))}
     return training.altered(options=stronger)
 
 
 def _class_weights(training: Training, evidence: Evidence) -> Training | None:
-    if training.is_by_hand or not training.classify or training.options.get("class_weight") is not None:
+    if not training.takes("class_weight") or not training.classify or training.options.get("class_weight"):
         return None
     return training.altered(options={**training.options, "class_weight": "balanced"})
 
@@ -190,9 +211,9 @@ def _gradients_zeroed(training: Training, evidence: Evidence) -> Training | None
         return None
     theirs = training.step
 
-    def step(module: nn.Module, optimizer: object, x: object, y: np.ndarray) -> object:
-        optimizer.zero_grad()  # type: ignore[attr-defined]
-        return theirs(module, optimizer, x, y)  # type: ignore[arg-type]
+    def step(module: Any, optimizer: Any, x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        return theirs(module, optimizer, x, y)
 
     return training.altered(step=step)
 
@@ -200,7 +221,7 @@ def _gradients_zeroed(training: Training, evidence: Evidence) -> Training | None
 def _loss_turned(training: Training, evidence: Evidence) -> Training | None:
     if training.optimizer.defaults.get("maximize"):
         return training.altered(optimizer=with_settings(training.optimizer, maximize=False))
-    if isinstance(training.loss, str | nn.LossModule):
+    if training.backend.knows_loss(training.loss):
         return None
     theirs = loss_function(training)
     return training.altered(loss=lambda outputs, y: -theirs(outputs, y))
@@ -213,25 +234,25 @@ PRESCRIPTIONS: dict[str, Prescription] = {
             "initialize",
             "draw the weights by He's or Xavier's rule",
             "(8), (9)",
-            _module(initialized),
+            _module(_initialized),
         ),
         Prescription(
             "relu_he",
             "ReLU in the hidden layers, weights by He's rule",
             "(9)",
-            _module(_rectified),
+            _with("relu"),
         ),
         Prescription(
             "gelu_he",
             "GELU in the hidden layers, weights by He's rule",
             "(9)",
-            _module(_gelu),
+            _with("gelu"),
         ),
         Prescription(
             "leaky",
             "leaky ReLU in the hidden layers, weights by He's rule",
             "(9)",
-            _module(_leaky),
+            _with("leaky_relu"),
         ),
         Prescription(
             "batch_norm",
@@ -273,13 +294,13 @@ PRESCRIPTIONS: dict[str, Prescription] = {
             "remove_output_activation",
             "nothing after the last linear layer: the loss has the link",
             "(4)",
-            _module(_softmax_removed),
+            _output_activation_removed,
         ),
         Prescription(
             "unfreeze",
             "let all parameters learn",
             "(6)",
-            _module(_unfrozen),
+            _unfrozen,
         ),
         Prescription(
             "zero_grad",

@@ -73,8 +73,11 @@ def _leaves(module: Module) -> Iterator[Module]:
             yield one
 
 
-def initialized(module: Module, seed: int = 0) -> Module:
-    """A copy with weights drawn anew: He's rule (9) before rectifiers, Xavier's (8) elsewhere."""
+def initialized(module: Module, seed: int = 0, rows: np.ndarray | None = None) -> Module:
+    """A copy with weights drawn anew: He's rule (9) before rectifiers, Xavier's (8) elsewhere.
+
+    The modules' order says which activation follows; ``rows``, by which PyTorch's are asked, are not needed.
+    """
     made = module.copy()
     rng = np.random.default_rng([seed, 5])
     pairs = activations_after(made)
@@ -89,9 +92,13 @@ def initialized(module: Module, seed: int = 0) -> Module:
 
 def standard_scale(linear: nn.Linear, activation: str | None) -> float:
     """The standard deviation of W that keeps the signal's size before this activation: gain/√n_in."""
+    return kept_scale(linear.in_features, activation)
+
+
+def kept_scale(fan_in: int, activation: str | None) -> float:
+    """The same, of a layer with so many inputs to a unit."""
     record = ACTIVATIONS.get(activation or "identity", ACTIVATIONS["identity"])
-    gain = record.gain(record.alpha or 0.0)
-    return gain / math.sqrt(linear.in_features)
+    return record.gain(record.alpha or 0.0) / math.sqrt(fan_in)
 
 
 def with_activations(module: Module, name: str) -> Module:

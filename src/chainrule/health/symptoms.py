@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule import nn
 from chainrule.functions.activations import ACTIVATIONS
 from chainrule.health.evidence import Evidence
-from chainrule.health.surgery import activations_after, standard_scale
-from chainrule.health.telemetry import LayerState, Snapshot
+from chainrule.health.surgery import kept_scale
+from chainrule.health.telemetry import LayerState, Snapshot, dropouts, is_a
+from chainrule.health.trainings import are_probabilities
 
 __all__ = ["Candidate"]
 
@@ -48,18 +48,15 @@ def hidden_layers(snapshot: Snapshot | None) -> tuple[LayerState, ...]:
 
 
 def _scales(evidence: Evidence) -> list[tuple[str, float]]:
-    """Each layer's standard deviation of W as a multiple of what keeps the signal, (8) and (9)."""
-    names = {id(one): name for name, one in evidence.training.module.named_modules()}
-    scales = []
-    for linear, activation in activations_after(evidence.training.module):
-        std = float(np.sqrt(np.mean(np.asarray(linear.weight.data, np.float64) ** 2)))
-        scales.append((names.get(id(linear), ""), std / standard_scale(linear, activation)))
-    return scales
+    """Each layer's root mean square of W as a multiple of what keeps the signal, (8) and (9)."""
+    return [
+        (one.name, one.weight_rms / kept_scale(one.fan_in, one.activation))
+        for one in (() if evidence.start is None else evidence.start.layers)
+    ]
 
 
 def _normalises(evidence: Evidence) -> bool:
-    kinds = (nn.BatchNorm1d, nn.LayerNorm)
-    return any(isinstance(one, kinds) for one in evidence.training.module.modules())
+    return any(is_a(one, "Norm") for one in evidence.training.module.modules())
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -145,20 +142,18 @@ def loss_sign(evidence: Evidence) -> Candidate | None:
 
 def double_softmax(evidence: Evidence) -> Candidate | None:
     z = evidence.outputs
-    if not evidence.training.classify or z.shape[1] < 2 or not np.isfinite(z).all():
+    # A loss that has no value for raw outputs is one of probabilities, which takes no softmax itself.
+    takes_raw = np.isfinite(evidence.perfect_loss)
+    if not evidence.training.classify or not are_probabilities(z) or not takes_raw:
         return None
-    sums = z.sum(axis=1)
-    if (z < 0).any() or np.abs(sums - 1).max() > 1e-3:
-        return None
-    return Candidate(
-        float(np.abs(sums - 1).max()), 1e-3, "the output", "the outputs are probabilities already"
-    )
+    off = float(np.abs(z.sum(axis=1) - 1).max())
+    return Candidate(off, 1e-3, "the output", "the outputs are probabilities already")
 
 
 def output_range(evidence: Evidence) -> Candidate | None:
     """The last activation cannot give what the targets, or a loss of raw outputs, ask for."""
     name = _last_activation(evidence)
-    if name is None:
+    if name is None or evidence.training.takes_probabilities:
         return None
     low, high = ACTIVATIONS[name].output_range
     if evidence.training.classify:
@@ -171,8 +166,8 @@ def output_range(evidence: Evidence) -> Candidate | None:
 
 
 def _last_activation(evidence: Evidence) -> str | None:
-    pairs = activations_after(evidence.training.module)
-    return pairs[-1][1] if pairs else None
+    layers = () if evidence.start is None else evidence.start.layers
+    return layers[-1].activation if layers else None
 
 
 def output_scale(evidence: Evidence) -> Candidate | None:
@@ -197,9 +192,12 @@ def frozen(evidence: Evidence) -> Candidate | None:
     if not names:
         return None
     parameters = dict(evidence.training.module.named_parameters())
-    size = sum(parameters[name].size for name in names)
-    share = size / sum(one.size for one in parameters.values())
-    what = "do not ask for a gradient" if found is not None and found.frozen else "get no gradient"
+    sizes = {name: math.prod(one.shape) for name, one in parameters.items()}
+    share = sum(sizes[name] for name in names) / sum(sizes.values())
+    what = "get no gradient"
+    if found is not None and found.frozen:
+        asked = all(parameters[name].requires_grad for name in found.frozen)
+        what = "are not among the optimizer's" if asked else "do not ask for a gradient"
     return Candidate(share, 0, names[0], f"{', '.join(names[:4])} {what}: {share:.0%} of the numbers")
 
 
@@ -220,9 +218,9 @@ def symmetry(evidence: Evidence) -> Candidate | None:
 
 
 def no_activation(evidence: Evidence) -> Candidate | None:
-    pairs = activations_after(evidence.training.module)
-    bare = [linear for linear, activation in pairs[:-1] if activation is None]
-    if len(pairs) < 2 or len(bare) < len(pairs) - 1:
+    hidden = hidden_layers(evidence.start)
+    bare = [layer for layer in hidden if layer.bare]
+    if not hidden or len(bare) < len(hidden):
         return None
     return Candidate(
         len(bare), 0, "", f"none of the {len(bare)} hidden layers has an activation: the network is linear"
@@ -348,15 +346,13 @@ def rate_low(evidence: Evidence) -> Candidate | None:
 
 def over_regularised(evidence: Evidence) -> Candidate | None:
     training = evidence.training
-    dropout = max((one.p for one in training.module.modules() if isinstance(one, nn.Dropout)), default=0.0)
+    dropout = max((one.p for one in dropouts(training.module)), default=0.0)
     penalty = max(float(training.options.get(name, 0.0)) for name in ("l2", "l1"))
     settings = training.optimizer.defaults
     decay = float(settings.get("weight_decay", 0.0))
     # A decoupled decay is multiplied by the learning rate, a coupled one is part of the gradient.
     decay_limit = (
-        0.5
-        if settings.get("decoupled_weight_decay") or "AdamW" in type(training.optimizer).__name__
-        else 0.01
+        0.5 if settings.get("decoupled_weight_decay") or "AdamW" in training.optimizer_name else 0.01
     )
     for value, limit, what in (
         (dropout, 0.6, "dropout"), (penalty, 0.003, "the penalty"), (decay, decay_limit, "the weight decay"),

@@ -209,7 +209,7 @@ def training_words(evidence: Evidence) -> str:
     name, training = score_name(evidence), evidence.training
     of = "" if evidence.whole else f" of {training.n_steps:,}"
     words = (
-        f"{type(training.optimizer).__name__}, rate {number(training.learning_rate)}, "
+        f"{training.optimizer_name}, rate {number(training.learning_rate)}, "
         f"{ran.n_steps:,}{of} steps: loss {number(ran.before.loss)} -> {number(ran.after.loss)} "
         f"(the best constant {number(evidence.baseline)})"
     )

@@ -6,7 +6,6 @@ are functions from one to another. Nothing here changes the module that it was g
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,14 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import nn
 from chainrule.functions.losses import get_loss
-from chainrule.health.telemetry import Snapshot, recorded
-from chainrule.nn.module import Module
-from chainrule.optim import Adam, Optimizer
-from chainrule.plan import loss_term
-from chainrule.tape import Tensor, no_grad
-from chainrule.train import fit, predict
+from chainrule.health.backends import Backend, as_number, backend_of
+from chainrule.health.libraries import library_of
+from chainrule.health.telemetry import Snapshot, dropouts, recorded
+from chainrule.optim import Adam
 
 __all__ = [
     "Measured",
@@ -37,10 +33,13 @@ __all__ = [
 
 # Rows that losses and scores are measured on, at most.
 MOST_MEASURED = 2000
+# Numbers of the inputs that a network of images or sequences is looked at with, at most.
+MOST_KEPT = 1 << 20
 # A class with a smaller share of its even share is rare, and scores are then means over the classes.
 IMBALANCED_BELOW = 0.2
-# A step of the user's own: (module, optimizer, x, y) -> loss, of tensors x and arrays y.
-Step = Callable[[Module, Optimizer, Tensor, np.ndarray], Any]
+# A step of the user's own: (module, optimizer, x, y) -> loss. x is a tensor of the module's library; y is an
+# array, and a tensor where that is PyTorch.
+Step = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,12 @@ class Training:
 
     Attributes
     ----------
-    module : Module
+    module : Module or torch.nn.Module
         At its start; it is copied and never changed.
-    X : ndarray of shape (n, d)
+    X : ndarray of shape (n, d); of a PyTorch module (n, ...)
     y : ndarray of shape (n,) of class indices, or (n, k) of numbers
     loss : str, loss module, or callable (outputs, y) -> Tensor
-    optimizer : Optimizer
+    optimizer : Optimizer or TorchOptimizer
         A description, without parameters.
     batch_size, epochs : int
     validation : (X, y), optional
@@ -63,18 +62,21 @@ class Training:
         ``early_stopping``.
     step : callable, optional
         The user's own training step, where it is not the usual one.
+    output_shape : tuple of int, optional
+        Of one row's raw outputs, where that is not (k,): () or, of an image, (c, h, w).
     """
 
-    module: Module
+    module: Any
     X: np.ndarray
     y: np.ndarray
     loss: Any
-    optimizer: Optimizer = field(default_factory=Adam)
+    optimizer: Any = field(default_factory=Adam)
     batch_size: int = 32
     epochs: int = 20
     validation: tuple[np.ndarray, np.ndarray] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     step: Step | None = None
+    output_shape: tuple[int, ...] | None = None
 
     def altered(self, **changes: Any) -> Training:
         """The same training but for some attributes."""
@@ -118,21 +120,45 @@ class Training:
         return self.epochs * self.steps_an_epoch
 
     @property
-    def is_by_hand(self) -> bool:
-        """Whether it needs a loop of steps, because the loss or the step is a function of the user's."""
-        return self.step is not None or not isinstance(self.loss, str | nn.LossModule)
+    def backend(self) -> Backend:
+        """The library that it runs on."""
+        return backend_of(self.module)
+
+    @property
+    def optimizer_name(self) -> str:
+        """The optimizer's class."""
+        return str(getattr(self.optimizer, "kind", type(self.optimizer)).__name__)
+
+    @property
+    def takes_probabilities(self) -> bool:
+        """Whether the loss is PyTorch's of a probability, and not of a raw output."""
+        return type(self.loss).__name__ == "BCELoss"
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parameters that the optimizer was not given, which only one of PyTorch may leave out."""
+        return tuple(getattr(self.optimizer, "left_out", ()))
+
+    def loss_record(self, n_outputs: int) -> str | None:
+        """The name of the loss in ``chainrule.functions.LOSSES``; None of others."""
+        return self.backend.loss_record(self.loss, n_outputs)
+
+    def takes(self, option: str) -> bool:
+        """Whether the loop that runs it heeds an option of that name: with a step of the user's own, none."""
+        return self.backend.takes(self, option)
 
     def with_rate(self, learning_rate: float) -> Training:
         """The same with another learning rate."""
         return self.altered(optimizer=with_settings(self.optimizer, lr=learning_rate))
 
 
-def with_settings(optimizer: Optimizer, **settings: Any) -> Optimizer:
+def with_settings(optimizer: Any, **settings: Any) -> Any:
     """The description of an optimizer with some of its settings changed."""
+    if hasattr(optimizer, "with_settings"):
+        return optimizer.with_settings(**settings)
     known = {**optimizer.defaults, **settings}
     accepted = inspect.signature(type(optimizer)).parameters
-    made: Optimizer = type(optimizer)(**{name: value for name, value in known.items() if name in accepted})
-    return made
+    return type(optimizer)(**{name: value for name, value in known.items() if name in accepted})
 
 
 @dataclass(frozen=True)
@@ -149,7 +175,7 @@ class Run:
 
     Attributes
     ----------
-    module : Module
+    module : Module or torch.nn.Module
         The trained copy.
     before, after : Measured
         On the same rows to learn from, in evaluation mode.
@@ -160,7 +186,7 @@ class Run:
     n_steps : int
     """
 
-    module: Module
+    module: Any
     before: Measured
     after: Measured
     validation: Measured | None
@@ -187,23 +213,25 @@ def run(
         training = training.with_rate(learning_rate)
     if n_steps is not None:
         training = _shortened(training, n_steps, seed)
-    module = training.module.copy()
-    before = measure(training, module)
-    losses = _losses(training, module, seed)
-    module.eval()
-    validation = None if training.validation is None else measure(training, module, training.validation)
-    if not np.isfinite(training.X).all():  # nothing was trained
-        validation = None if validation is None else Measured(float("nan"), float("nan"))
-    return Run(module, before, measure(training, module), validation, losses, training.n_steps)
+    backend = training.backend
+    with backend.session(seed):
+        module = backend.copied(training.module)
+        before = measure(training, module)
+        losses = _losses(training, module, seed)
+        module.eval()
+        validation = None if training.validation is None else measure(training, module, training.validation)
+        if not np.isfinite(training.X).all():  # nothing was trained
+            validation = None if validation is None else Measured(float("nan"), float("nan"))
+        return Run(module, before, measure(training, module), validation, losses, training.n_steps)
 
 
-def _losses(training: Training, module: Module, seed: int) -> list[float]:
+def _losses(training: Training, module: Any, seed: int) -> list[float]:
     """Train the module; the mean loss of each epoch, none where nothing can be trained."""
     if not np.isfinite(training.X).all():
         return [float("nan")]
     if not any(one.requires_grad for one in module.parameters()):
         return []
-    return (_by_hand if training.is_by_hand else _by_fit)(training, module, seed)
+    return training.backend.epochs(training, module, seed)
 
 
 def _shortened(training: Training, n_steps: int, seed: int) -> Training:
@@ -214,94 +242,32 @@ def _shortened(training: Training, n_steps: int, seed: int) -> Training:
     return training.altered(epochs=max(1, round(n_steps / training.steps_an_epoch)))
 
 
-def _by_fit(training: Training, module: Module, seed: int) -> list[float]:
-    # The validation rows are there to judge by: what a training stops on is held out from its own.
-    held_out = 0.15 if training.options.get("early_stopping") else None
-    history = fit(
-        module, training.X, training.y, loss=training.loss, optimizer=training.optimizer,
-        epochs=training.epochs, batch_size=training.batch_size, seed=seed, validation=held_out, verbose=0,
-        **training.options,
-    )  # fmt: skip
-    losses: list[float] = history["loss"]
-    return losses
-
-
-def _by_hand(training: Training, module: Module, seed: int) -> list[float]:
-    """Epochs of steps on the tape, as anyone would write them."""
-    optimizer = bound(training.optimizer, module)
-    step = training.step or _usual_step(loss_function(training))
-    random = np.random.default_rng(seed)
-    losses = []
-    module.train()
-    with np.errstate(all="ignore"):
-        for _ in range(training.epochs):
-            order = random.permutation(len(training.X))
-            total = 0.0
-            for start in range(0, len(order), training.batch_size):
-                rows = order[start : start + training.batch_size]
-                x = Tensor(training.X[rows])
-                total += len(rows) * float(as_number(step(module, optimizer, x, training.y[rows])))
-            losses.append(total / len(order))
-            if not np.isfinite(losses[-1]):
-                break
-    return losses
-
-
-def bound(optimizer: Optimizer, module: Module) -> Optimizer:
-    """An optimizer as described, over the trainable parameters of a module."""
-    made = copy.deepcopy(optimizer)
-    made._add({"params": [one for one in module.parameters() if one.requires_grad]})
-    return made
-
-
-def _usual_step(loss: Callable[[Any, Any], Any]) -> Step:
-    def step(module: Module, optimizer: Optimizer, x: Tensor, y: np.ndarray) -> Any:
-        optimizer.zero_grad()
-        value = loss(module(x), y)
-        value.backward()
-        optimizer.step()
-        return value
-
-    return step
-
-
-def as_number(value: Any) -> float:
-    """A loss as a number, tensor or not."""
-    return float(np.asarray(getattr(value, "data", value)))
-
-
 # ----------------------------------------------------------------------------------------------- measuring
 
 
 def loss_function(training: Training) -> Callable[[Any, Any], Any]:
     """The loss as a function of outputs, a tensor, and targets, an array."""
-    loss = training.loss
-    if isinstance(loss, str):
-        from chainrule.health.libraries import library_of
-
-        return library_of(training.module).loss(loss)
-    function: Callable[[Any, Any], Any] = loss
-    return function
+    return training.backend.loss(training)
 
 
-def outputs_of(module: Module, X: np.ndarray) -> np.ndarray:
-    """Raw outputs in evaluation mode, of any module."""
-    if not all(one.requires_grad for one in module.parameters()):
-        module = module.copy().requires_grad_(True)  # what is frozen predicts all the same, by a plan
-    with np.errstate(all="ignore"):
-        outputs: np.ndarray = predict(module, X)
-    return outputs
+def outputs_of(module: Any, X: np.ndarray) -> np.ndarray:
+    """Raw outputs in evaluation mode, of any module: (n, k)."""
+    return backend_of(module).outputs(module, X)
 
 
 def loss_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:
     """The mean loss of raw outputs."""
-    with no_grad(), np.errstate(all="ignore"):
-        return as_number(loss_function(training)(Tensor(outputs), y))
+    return training.backend.loss_of(training, outputs, y)
 
 
-def measure(
-    training: Training, module: Module, data: tuple[np.ndarray, np.ndarray] | None = None
-) -> Measured:
+def are_probabilities(outputs: np.ndarray) -> bool:
+    """Whether each row is of numbers from 0 that sum to 1."""
+    if outputs.shape[1] < 2 or not np.isfinite(outputs).all() or (outputs < 0).any():
+        return False
+    return bool(np.abs(outputs.sum(axis=1) - 1).max() <= 1e-3)
+
+
+def measure(training: Training, module: Any, data: tuple[np.ndarray, np.ndarray] | None = None) -> Measured:
     """Loss and score of a module, on the first rows of those to learn from or on others; NaN if X has any."""
     X, y = (training.X, training.y) if data is None else data
     X, y = X[:MOST_MEASURED], y[:MOST_MEASURED]
@@ -330,9 +296,8 @@ def score_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:
 
 
 def _linked(training: Training, outputs: np.ndarray) -> np.ndarray:
-    if training.is_by_hand and not isinstance(training.loss, str | nn.LossModule):
-        return outputs
-    return get_loss(loss_term(training.loss, outputs.shape[1]).name).link(outputs)
+    name = training.loss_record(outputs.shape[1])
+    return outputs if name is None else get_loss(name).link(outputs)
 
 
 def baseline_loss(training: Training) -> float:
@@ -344,13 +309,13 @@ def baseline_loss(training: Training) -> float:
 
 def constant_outputs(training: Training, y: np.ndarray, n_outputs: int) -> np.ndarray:
     """Raw outputs that say the classes' shares, or the mean, whatever x is."""
-    name = None
-    if isinstance(training.loss, str | nn.LossModule):
-        name = loss_term(training.loss, n_outputs).name
+    name = training.loss_record(n_outputs)
     if training.classify and n_outputs > 1:
         shares = np.bincount(y, minlength=n_outputs)[:n_outputs] / len(y)
         return np.log(np.maximum(shares, 1e-12)).astype(np.float32)
     mean = np.atleast_1d(np.asarray(y, np.float64).reshape(len(y), -1).mean(axis=0))
+    if training.takes_probabilities:
+        return np.clip(mean, 1e-6, 1 - 1e-6).astype(np.float32)
     if name == "binary_cross_entropy" or (name is None and training.classify):
         mean = np.log(np.clip(mean, 1e-12, None) / np.clip(1 - mean, 1e-12, None))
     elif name == "poisson":
@@ -373,36 +338,36 @@ def held_out(training: Training, seed: int = 0) -> Training:
     )
 
 
-def redrawn(module: Module, seed: int) -> Module:
+def redrawn(module: Any, seed: int) -> Any:
     """A copy with the weights of each layer in another order: another draw from the same distribution.
 
     What is wrong with a way of initializing, zeros, a scale, is wrong with the copy too.
     """
-    made = module.copy()
+    made, library = backend_of(module).copied(module), library_of(module)
     random = np.random.default_rng([seed, 2])
     for parameter in made.parameters():
         if parameter.ndim > 1:
-            parameter.data[...] = random.permutation(parameter.data.ravel()).reshape(parameter.shape)
-            parameter.bump_version()
+            numbers = library.array(parameter)
+            library.assign(parameter, random.permutation(numbers.ravel()).reshape(numbers.shape))
     return made
 
 
 # ------------------------------------------------------------------------------------- what it looks like
 
 
-def snapshot(training: Training, module: Module | None = None, step: int = 0, n_rows: int = 512) -> Snapshot:
+def snapshot(training: Training, module: Any = None, step: int = 0, n_rows: int = 512) -> Snapshot:
     """The network from inside, on rows drawn from those to learn from: forward and back once, no step.
 
     Dropout does nothing and batch normalisation takes the rows' own statistics, as in training.
     """
-    module = (training.module if module is None else module).copy()
-    rows = np.random.default_rng(0).permutation(len(training.X))[:n_rows]
+    backend = training.backend
+    module = backend.copied(training.module if module is None else module)
+    rows = np.random.default_rng(0).permutation(len(training.X))[: _affordable(training.X, n_rows)]
     module.train()
-    for one in module.modules():
-        if isinstance(one, nn.Dropout):
-            one.eval()
-    with np.errstate(all="ignore"), recorded(module) as recording:
-        value = loss_function(training)(module(Tensor(training.X[rows])), training.y[rows])
+    for one in dropouts(module):
+        one.eval()
+    with backend.session(0), np.errstate(all="ignore"), recorded(module) as recording:
+        value = loss_function(training)(module(backend.tensor(training.X[rows])), training.y[rows])
         loss = as_number(value)
         if getattr(value, "requires_grad", False):
             value.backward()
@@ -412,8 +377,15 @@ def snapshot(training: Training, module: Module | None = None, step: int = 0, n_
         step=step,
         loss=loss,
         layers=layers,
-        frozen=tuple(name for name, one in named if not one.requires_grad),
+        frozen=tuple(name for name, one in named if not one.requires_grad or name in training.left_out),
         disconnected=tuple(name for name, one in named if one.requires_grad and one.grad is None),
         non_finite=recording.first_non_finite() or ("" if np.isfinite(loss) else "the loss"),
         n_rows=len(rows),
     )
+
+
+def _affordable(X: np.ndarray, n_rows: int) -> int:
+    """So many rows, or fewer where a row is an image: its maps are kept in double precision."""
+    if X.ndim < 3:
+        return n_rows
+    return min(n_rows, max(16, MOST_KEPT // int(np.prod(X.shape[1:]))))

@@ -97,7 +97,8 @@ def record(training: Training, seed: int = 0) -> Recording:
     made = Recording(training)
     watch = _watcher(made)
     watch(training.module, measured=False)
-    watched = _with_steps_watched(training, watch) if training.is_by_hand else _with_callback(training, watch)
+    with_callback = training.takes("callbacks")
+    watched = (_with_callback if with_callback else _with_steps_watched)(training, watch)
     try:
         with np.errstate(all="ignore"):
             ran = run(watched, seed=seed)
