@@ -8,9 +8,11 @@ import pytest
 from sklearn.datasets import load_digits
 from tests.health.examples import blobs
 
+import chainrule
+from chainrule.exports import to_torch
 from chainrule.health.describe import described
 from chainrule.health.examination import checkup
-from chainrule.health.trainings import run
+from chainrule.health.trainings import outputs_of, run
 
 BUDGET = 60.0
 
@@ -277,6 +279,30 @@ def test_model_optimizer_and_generator_are_left_as_they_are(torch, breaks):
     assert seen == []
 
 
+def test_the_model_that_a_loss_or_a_step_holds_is_put_back(torch):
+    net = perceptron(torch, custom=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    net.first.weight.grad = torch.ones(16, 2)
+    before, gradient = bits(torch, net, optimizer), net.first.weight.grad
+
+    def penalised(z, y):
+        size = sum((one**2).sum() for one in net.parameters())
+        return torch.nn.functional.cross_entropy(z, y) + 1e-3 * size
+
+    def of_the_outside(module, given, x, y):
+        optimizer.zero_grad(set_to_none=False)
+        value = penalised(net(x), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    for settings in ({"loss": penalised}, {"step": of_the_outside}):
+        report = checkup(net, blobs(), optimizer=optimizer, budget=2.0, epochs=3, **settings)
+        report.prescribe(seeds=(0,), budget=0.5)
+        assert bits(torch, net, optimizer) == before
+        assert net.first.weight.grad is gradient
+
+
 def test_groups_keep_their_parameters_settings_and_the_proportion_of_their_rates(torch):
     net = convolutional(torch)
     groups = [
@@ -358,6 +384,34 @@ def test_outputs_with_and_without_an_axis_and_targets_alike(torch, width):
     for loss, link in ((None, None), (nn.BCELoss(), nn.Sigmoid())):
         training = described(Net(link), (X, (y == 1).astype(int)), loss=loss, optimizer=0.02)
         assert run(training).after.score > 0.9
+
+
+def test_a_gradient_is_clipped_and_classes_are_weighed(torch):
+    X, y = blobs()
+    kept = (y != 0) | (np.arange(len(y)) < 30)
+    X, y = X[kept] * 0.3, y[kept]
+    net = perceptron(torch, custom=True)
+    training = described(net, (X, y), optimizer=torch.optim.SGD(net.parameters(), lr=1.0), epochs=1)
+    clipped = run(training.altered(options={"clip_norm": 1e-6}))
+    assert abs(clipped.after.loss - clipped.before.loss) < 1e-3
+    assert training.takes("class_weight")
+    training = described(net, (X, y), optimizer=torch.optim.Adam(net.parameters(), 1e-2), epochs=10)
+
+    def rare(**options):
+        outputs = outputs_of(run(training.altered(options=options)).module, X)
+        return int((outputs.argmax(axis=1) == 0).sum())
+
+    assert rare(class_weight="balanced") > rare()
+    assert not training.altered(step=accumulating).takes("clip_norm")
+    assert not training.altered(loss=torch.nn.MultiMarginLoss()).takes("class_weight")
+
+
+def test_what_is_applied_to_a_converted_module_is_taken_back(torch):
+    net = with_all_zero(torch, perceptron(torch, custom=False))
+    report = checkup(net, blobs(), optimizer=0.01, epochs=5, budget=BUDGET)
+    made = report.apply(report.findings[0].proofs[0])
+    assert isinstance(made.module, chainrule.nn.Module)
+    assert isinstance(to_torch(made.module), torch.nn.Sequential)
 
 
 def test_what_is_refused(torch):

@@ -13,7 +13,7 @@ from chainrule.health.trainings import Training, outputs_of
 from chainrule.nn import Module
 from chainrule.optim import Adam, Optimizer
 
-__all__ = ["check_pair", "described", "plain", "read_targets"]
+__all__ = ["check_pair", "described", "is_torch", "plain", "read_targets"]
 
 OWN_SETTINGS = ("batch_size", "epochs", "step")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.atomic_files import write_atomically
-from chainrule.health.describe import described
+from chainrule.health.describe import described, is_torch
 from chainrule.health.diagnosis import Finding, diagnose, is_failing
 from chainrule.health.evidence import Clock, Evidence, gather
 from chainrule.health.prescriptions import PRESCRIPTIONS
@@ -87,7 +88,20 @@ def checkup(
     (False, 'symmetry')
     """
     training = described(model, data, loss=loss, optimizer=optimizer, validation=validation, **settings)
-    return examine(training, seconds_of(budget))
+    seconds = seconds_of(budget)
+    with _left_alone(model):
+        report = examine(training, seconds)
+    report.model = model
+    return report
+
+
+def _left_alone(model: Any) -> contextlib.AbstractContextManager[None]:
+    """What the user's code does to the model that it was given is undone, where the model is PyTorch's."""
+    if not is_torch(model):
+        return contextlib.nullcontext()
+    from chainrule.health.torch_backend import left_alone
+
+    return left_alone(model)
 
 
 def examine(training: Training, budget: float = 5.0, seed: int = 0) -> Checkup:
@@ -117,10 +131,13 @@ class Checkup:
         Everything that was measured.
     findings : list of Finding
         The most probable cause first; what follows from a cause is under it.
+    model : object
+        What was given to `checkup`, which it leaves as it is; None of a `Training`.
     """
 
     def __init__(self, evidence: Evidence, findings: list[Finding]) -> None:
         self.evidence, self.findings = evidence, findings
+        self.model: Any = None
 
     def __str__(self) -> str:
         from chainrule.health.text import to_text
@@ -182,7 +199,12 @@ class Checkup:
         list of Proof
             Where ``verify``, those that helped; empty if nothing did.
         """
-        training, clock = held_out(self.evidence.training), Clock(seconds_of(budget))
+        clock = Clock(seconds_of(budget))
+        with _left_alone(self.model):
+            return self._prescribed(verify, seeds, clock)
+
+    def _prescribed(self, verify: bool, seeds: Sequence[int], clock: Clock) -> list[Proof]:
+        training = held_out(self.evidence.training)
         codes = self._codes() if self.findings else list(PRESCRIPTIONS)
         if not verify:
             seeds = ()

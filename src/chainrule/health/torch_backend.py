@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from chainrule.health.torch_optimizers import TorchOptimizer
 if TYPE_CHECKING:
     from chainrule.health.trainings import Training
 
-__all__ = ["BACKEND"]
+__all__ = ["BACKEND", "left_alone"]
 
 # Numbers of the inputs that are sent through at once.
 MOST_AT_ONCE = 1 << 20
@@ -25,6 +26,32 @@ MOST_AT_ONCE = 1 << 20
 OF_CLASSES = ("CrossEntropyLoss", "NLLLoss", "MultiMarginLoss", "MultiLabelMarginLoss")
 # What they are called here.
 LOSS_RECORDS = {"BCEWithLogitsLoss": "binary_cross_entropy", "CrossEntropyLoss": "softmax_cross_entropy"}
+
+
+@contextlib.contextmanager
+def left_alone(model: Any) -> Iterator[None]:
+    """Put a module's numbers and gradients back as they were.
+
+    A loss, a step or a forward of the user's own may hold the model itself, and not the copy that is trained.
+    """
+    torch = pytorch()
+    lazy = torch.nn.parameter.UninitializedTensorMixin
+    tensors = [one for one in (*model.parameters(), *model.buffers()) if not isinstance(one, lazy)]
+    kept = [
+        (one, one.detach().clone(), one.grad, None if one.grad is None else one.grad.clone())
+        for one in tensors
+        if one.is_leaf
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, numbers, gradient, slope in kept:
+                if not torch.equal(one, numbers):
+                    one.copy_(numbers)
+                if slope is not None and not torch.equal(gradient, slope):
+                    gradient.copy_(slope)
+                one.grad = gradient
 
 
 class TorchBackend:
@@ -98,14 +125,17 @@ class TorchBackend:
         return LOSS_RECORDS.get(type(loss).__name__) if self.knows_loss(loss) else None
 
     def takes(self, training: Training, option: str) -> bool:
-        return training.step is None and option == "clip_norm"
+        is_weighable = option == "class_weight" and type(training.loss).__name__ == "CrossEntropyLoss"
+        return training.step is None and (
+            option == "clip_norm" or (is_weighable and training.loss.weight is None)
+        )
 
     def bound(self, optimizer: TorchOptimizer, module: Any) -> Any:
         return optimizer.bound(module)
 
     def usual_step(self, training: Training) -> Callable[[Any, Any, Any, Any], Any]:
         torch = pytorch()
-        loss, clip = self.loss(training), training.options.get("clip_norm")
+        loss, clip = self.loss(_weighted(training)), training.options.get("clip_norm")
         step_of = inspect.signature(training.optimizer.kind.step).parameters.get("closure")
         needs_closure = step_of is not None and step_of.default is inspect.Parameter.empty
 
@@ -129,6 +159,19 @@ class TorchBackend:
 
     def epochs(self, training: Training, module: Any, seed: int) -> list[float]:
         return by_hand(training, module, seed)
+
+
+def _weighted(training: Training) -> Training:
+    """The training with the classes' weights in its loss, as it learns; it is measured without."""
+    if training.options.get("class_weight") is None:
+        return training
+    loss = copy.deepcopy(training.loss)
+    n_classes = int(np.prod(training.output_shape or (training.y.max() + 1,)))
+    counts = np.maximum(np.bincount(training.y, minlength=n_classes), 1)
+    weights = len(training.y) / (np.count_nonzero(np.bincount(training.y)) * counts)
+    dtype = next(training.module.parameters()).dtype
+    loss.weight = pytorch().tensor(weights, dtype=dtype)
+    return training.altered(loss=loss)
 
 
 BACKEND = TorchBackend()
