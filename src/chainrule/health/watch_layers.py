@@ -163,6 +163,7 @@ def _layer(
         dead=0.0 if zero_units is None else float(zero_units.mean()),
         saturated=_saturated(record, None if place is None else calls[place].module, z),
         spread=spread / max(rms, 1e-300),
+        bare=record is None,
         **_of_weights(linear.module, linear.weight, norms, scales[1]),
     )
     is_embedding = "Embedding" in type(linear.module).__name__
