@@ -30,6 +30,17 @@ def printed(code: str, space: dict[str, Any], where: str) -> str:
     return "".join(line.rstrip() + "\n" for line in output.getvalue().rstrip().splitlines())
 
 
+def check_all_print(page: Path, n_blocks: int) -> None:
+    """So many blocks of Python are in a page; each prints something, and what the page says."""
+    space: dict[str, Any] = {"__name__": page.stem}
+    blocks = list(BLOCK.finditer(page.read_text(encoding="utf-8")))
+    assert len(blocks) == n_blocks
+    for number, block in enumerate(blocks):
+        code, text = block.groups()
+        assert text
+        assert printed(code, space, f"{page.name}, block {number}") == text
+
+
 def ids(page: Path) -> str:
     return page.name
 

@@ -3,19 +3,13 @@
 ``python -m tests.explain.test_page`` puts what the Python prints now into the page.
 """
 
-from tests.test_docs import BLOCK, DOCS, printed, rewrite
+from tests.test_docs import DOCS, check_all_print, rewrite
 
 PAGE = DOCS / "explain.md"
 
 
 def test_the_python_of_the_page_prints_what_it_says():
-    space = {"__name__": PAGE.stem}
-    blocks = list(BLOCK.finditer(PAGE.read_text(encoding="utf-8")))
-    assert len(blocks) == 6
-    for number, block in enumerate(blocks):
-        code, text = block.groups()
-        assert text
-        assert printed(code, space, f"{PAGE.name}, block {number}") == text
+    check_all_print(PAGE, 6)
 
 
 if __name__ == "__main__":

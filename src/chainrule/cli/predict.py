@@ -62,7 +62,7 @@ def predict(
 
 def _tables(saved: SavedModel, data: Path, stream: bool) -> Iterator[pd.DataFrame]:
     """The rows to predict: all of a table in memory, a stream's some thousand at a time."""
-    if stream or is_streamed(data):
+    if is_streamed(data, stream):
         yield from stored_frames(data, saved.target, list(kinds_of(saved)))
     else:
         yield read_features(saved, data, "predict")[0]

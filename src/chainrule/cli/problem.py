@@ -80,7 +80,7 @@ def read_problem(data: Path, question: Question) -> Problem:
     """Read a table and make it ready; ValueError for what cannot be learned from."""
     if not 0 < question.test_size < 1:
         raise ValueError(f"--test-size must be between 0 and 1, got {question.test_size:g}")
-    if question.stream or is_streamed(data):
+    if is_streamed(data, question.stream):
         return _streamed_problem(data, question)
     return _problem_in_memory(data, question)
 

@@ -99,7 +99,7 @@ def read_features(
     """The rows of a file for a model, and notes; ValueError if there are none to `purpose`."""
     from chainrule.io import read_table
 
-    if stream or is_streamed(data):
+    if is_streamed(data, stream):
         return sampled_table(data, saved.target)
 
     # Codes such as 007 were text in training, and stay what they were.

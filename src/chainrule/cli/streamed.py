@@ -21,9 +21,9 @@ _ROWS_AT_A_TIME = 20_000
 _ENDINGS = (".parquet", ".pq", ".npy")
 
 
-def is_streamed(data: Path) -> bool:
-    """Whether a path names what is never read into memory as a whole."""
-    return data.is_dir() or data.suffix.lower() in _ENDINGS
+def is_streamed(data: Path, asked: bool = False) -> bool:
+    """Whether a path is read piece by piece: if that is asked for, or it is never read as a whole."""
+    return asked or data.is_dir() or data.suffix.lower() in _ENDINGS
 
 
 def open_stream(data: Path, target: str | None = None, drop: tuple[str, ...] = ()) -> Stream:

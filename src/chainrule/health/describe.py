@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule import nn, optim
-from chainrule.health.trainings import Training, outputs_of
+from chainrule.health.trainings import Training, described_optimizer, outputs_of
 from chainrule.nn import Module
 from chainrule.optim import Adam, Optimizer
 
@@ -187,13 +187,5 @@ def _optimizer_of(optimizer: Any) -> Optimizer:
     if known is None or not hasattr(optimizer, "defaults"):
         raise TypeError(f"optimizer must be one of chainrule.optim or torch.optim; got {name}")
     group = optimizer.param_groups[0] if optimizer.param_groups else optimizer.defaults
-    settings = {**optimizer.defaults, **{key: value for key, value in group.items() if key != "params"}}
-    return _made(known, settings)
-
-
-def _made(kind: Any, settings: dict[str, Any]) -> Optimizer:
-    import inspect
-
-    accepted = set(inspect.signature(kind).parameters) - {"params"}
-    made: Optimizer = kind(**{name: value for name, value in settings.items() if name in accepted})
+    made: Optimizer = described_optimizer(known, {**optimizer.defaults, **group})
     return made

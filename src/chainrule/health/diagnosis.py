@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from chainrule.health.evidence import Clock, Evidence
-from chainrule.health.prescriptions import PRESCRIPTIONS
-from chainrule.health.proof import Proof, held_out, prove, scores
+from chainrule.health.proof import Proof, Trial
 from chainrule.health.rules import RULES, Rule
 from chainrule.health.symptoms import Candidate
-from chainrule.health.trainings import Training
 
 __all__ = ["Finding", "candidates", "diagnose"]
 
@@ -88,7 +84,7 @@ def diagnose(
         Steps of a trial; by default the whole training.
     """
     held = candidates(evidence)
-    trial = _Trial(evidence, clock, seeds, n_steps)
+    trial = Trial(evidence, clock, seeds, n_steps)
     findings = [_finding(rule, candidate, trial) for rule, candidate in held]
     fails = is_failing(evidence)
     for finding in findings:
@@ -125,7 +121,7 @@ def _ranked(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=place)
 
 
-def _finding(rule: Rule, candidate: Candidate, trial: _Trial) -> Finding:
+def _finding(rule: Rule, candidate: Candidate, trial: Trial) -> Finding:
     proofs = [trial.of(code) for code in rule.prescriptions]
     tried = sorted((proof for proof in proofs if proof is not None), key=lambda proof: -proof.gain)
     return Finding(rule.code, rule.symptom, False, candidate, rule.equation, rule.formula, rule.source, tried)
@@ -141,34 +137,3 @@ def _with_consequences(findings: list[Finding]) -> list[Finding]:
         left = [one for one in left if one.code not in follows]
         causes.append(cause)
     return causes
-
-
-class _Trial:
-    """Remedies run once each, beside the training without any."""
-
-    def __init__(self, evidence: Evidence, clock: Clock, seeds: Sequence[int], n_steps: int | None) -> None:
-        self.evidence, self.clock, self.seeds, self.n_steps = evidence, clock, tuple(seeds), n_steps
-        self.training: Training = held_out(evidence.training)
-        self._before: tuple[float, ...] | None = None
-        self._proofs: dict[str, Proof | None] = {}
-
-    @property
-    def before(self) -> tuple[float, ...]:
-        """The scores without a remedy."""
-        if self._before is None:
-            finite = self.evidence.inputs.non_finite == 0
-            worst = tuple(-1.0 for _ in self.seeds)
-            self._before = scores(self.training, self.seeds, self.n_steps) if finite else worst
-        return self._before
-
-    def of(self, code: str) -> Proof | None:
-        """What a remedy does; None where it does not apply or there is no time."""
-        if code not in self._proofs:
-            if self.clock.left <= 0:
-                return None
-            remedy = PRESCRIPTIONS[code].make(self.training, self.evidence)
-            with np.errstate(all="ignore"):
-                self._proofs[code] = None if remedy is None else prove(
-                    self.before, (code, PRESCRIPTIONS[code].title, remedy), self.seeds, self.n_steps
-                )  # fmt: skip
-        return self._proofs[code]

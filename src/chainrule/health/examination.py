@@ -9,14 +9,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from chainrule.atomic_files import write_atomically
 from chainrule.health.describe import described, is_torch
 from chainrule.health.diagnosis import Finding, diagnose, is_failing
 from chainrule.health.evidence import Clock, Evidence, gather
 from chainrule.health.prescriptions import PRESCRIPTIONS
-from chainrule.health.proof import Proof, held_out, prove, scores
+from chainrule.health.proof import Proof, Trial
 from chainrule.health.trainings import Training
 
 __all__ = ["Checkup", "checkup", "examine"]
@@ -75,6 +73,7 @@ def checkup(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> from chainrule import nn, optim
     >>> X, y = load_digits(return_X_y=True)
@@ -204,22 +203,9 @@ class Checkup:
             return self._prescribed(verify, seeds, clock)
 
     def _prescribed(self, verify: bool, seeds: Sequence[int], clock: Clock) -> list[Proof]:
-        training = held_out(self.evidence.training)
         codes = self._codes() if self.findings else list(PRESCRIPTIONS)
-        if not verify:
-            seeds = ()
-        before = (
-            scores(training, seeds)
-            if verify and not self.evidence.inputs.non_finite
-            else (-1.0,) * len(seeds)
-        )
-        proofs = []
-        for code in codes:
-            remedy = PRESCRIPTIONS[code].make(training, self.evidence)
-            if remedy is None or clock.left <= 0:
-                continue
-            with np.errstate(all="ignore"):
-                proofs.append(prove(before, (code, PRESCRIPTIONS[code].title, remedy), seeds))
+        trial = Trial(self.evidence, clock, seeds if verify else ())
+        proofs = [proof for proof in map(trial.of, codes) if proof is not None]
         if not verify:
             return proofs
         return sorted((proof for proof in proofs if proof.helped), key=lambda proof: -proof.gain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from chainrule.health.text import (
     verdict_sentence,
     with_consequences,
 )
+from chainrule.report.pieces import figures_of, section, table_of
 from chainrule.report.style import STYLE
 from chainrule.version import __version__
 
@@ -81,12 +82,12 @@ def to_page(
         A document that is complete in itself.
     """
     sections = [
-        _section("Findings", _findings(checkup, proofs)),
-        _section("Proofs", _proofs(checkup, proofs)),
-        _section("The training", _training(checkup.evidence)),
-        _section("Inside the network", _inside(checkup.evidence, spectrum)),
-        _section("The gates, and what was not found", _passed(checkup)),
-        _section("What could not be measured", _missing(checkup)),
+        section("Findings", _findings(checkup, proofs)),
+        section("Proofs", _proofs(checkup, proofs)),
+        section("The training", _training(checkup.evidence)),
+        section("Inside the network", _inside(checkup.evidence, spectrum)),
+        section("The gates, and what was not found", _passed(checkup)),
+        section("What could not be measured", _missing(checkup)),
     ]
     kind = "verdict" if verdict_of(checkup).state == "learns" else "verdict bad"
     return (
@@ -140,7 +141,7 @@ def _remedies(finding: Finding, evidence: Evidence, proofs: Sequence[Proof]) -> 
         return f'<p class="words">To try, not run: {escape(listed)}.</p>' if titles else ""
     header = ["remedy", "before", "after", "helps"]
     note = f'<p class="words">{escape(_sentence_text(score_name(evidence)))} on rows held out.</p>'
-    return _table(header, map(_proof_row, found), numeric=3) + note
+    return table_of(header, map(_proof_row, found), numeric=3) + note
 
 
 def _proof_row(proof: Proof) -> list[str]:
@@ -167,7 +168,7 @@ def _proofs(checkup: Checkup, proofs: Sequence[Proof]) -> str:
     )
     if any(len(proof.after) > 1 for proof in proofs):
         words += " A bar is the mean over several starts, a point is one of them."
-    return f"<p>{words}</p>" + _figures([("Before and after", figure)])
+    return f"<p>{words}</p>" + figures_of([("Before and after", figure)])
 
 
 def _training(evidence: Evidence) -> str:
@@ -190,7 +191,7 @@ def _training(evidence: Evidence) -> str:
     if swept is not None:
         drawn.append(("Loss after 40 steps with each learning rate", figures.sweep_curve(swept)))
     note = "" if swept is None else _sweep_note(swept)
-    return _table(["", ""], map(list, shown), numeric=1) + _figures(drawn) + note
+    return table_of(["", ""], map(list, shown), numeric=1) + figures_of(drawn) + note
 
 
 def _sweep_note(swept: Sweep) -> str:
@@ -209,7 +210,7 @@ def _inside(evidence: Evidence, spectrum: JacobianSpectrum | None) -> str:
     ]
     if spectrum is not None:
         drawn.append(("Singular values of the layers' Jacobians", figures.spectra(spectrum)))
-    shown = _figures(drawn)
+    shown = figures_of(drawn)
     if not shown:
         return ""
     steps = ", ".join(f"{name} is step {one.step:,}" for name, one in moments.items() if one is not None)
@@ -224,7 +225,7 @@ def _inside(evidence: Evidence, spectrum: JacobianSpectrum | None) -> str:
 
 def _passed(checkup: Checkup) -> str:
     rows = [[outcome, title, words] for title, outcome, words in gate_rows(checkup.evidence)]
-    table = _table(["gate", "", ""], rows, numeric=0) if rows else ""
+    table = table_of(["gate", "", ""], rows, numeric=0) if rows else ""
     passed, _ = judged(checkup)
     listed = "".join(f"<li>{escape(RULES[code].symptom)}</li>" for code in passed)
     return table + (f'<h4>Looked for and not found</h4><ul class="short">{listed}</ul>' if listed else "")
@@ -240,31 +241,6 @@ def _missing(checkup: Checkup) -> str:
 
 
 # ------------------------------------------------------------------------------------------ pieces
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: int) -> str:
-    """A table in a scroll box of its own; the last `numeric` columns are set flush right."""
-    first = len(header) - numeric
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        kinds = ("" if place < first else ' class="number"' for place in range(len(cells)))
-        return "".join(
-            f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)
-        )
-
-    head = f"<thead><tr>{row('th', header)}</tr></thead>" if any(header) else ""
-    body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in rows)
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
-
-
-def _figures(shown: Iterable[tuple[str, str | None]]) -> str:
-    """Figures with their titles; those that have nothing to show are left out."""
-    parts = [f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in shown if svg]
-    return f'<div class="figures">{"".join(parts)}</div>' if parts else ""
 
 
 def _sentence(words: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from chainrule.health.evidence import Clock, Evidence
+from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.trainings import Training, held_out, measure, redrawn, run
 
-__all__ = ["Proof", "held_out", "prove", "scores"]
+__all__ = ["Proof", "Trial", "scores"]
 
 # R² of predictions that are nowhere near is unbounded below; so much is enough to say so.
 WORST_SCORE = -1.0
@@ -61,12 +64,44 @@ def scores(training: Training, seeds: Sequence[int], n_steps: int | None = None)
     return tuple(found)
 
 
-def prove(
-    before: tuple[float, ...],
-    remedy: tuple[str, str, Training],
-    seeds: Sequence[int],
-    n_steps: int | None = None,
-) -> Proof:
-    """Run a training with a remedy (code, title, training), beside the scores without it."""
-    code, title, training = remedy
-    return Proof(code, title, before, scores(training, seeds, n_steps), training, n_steps)
+class Trial:
+    """Remedies run once each, beside the training without any.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    clock : Clock
+        Remedies are run as long as it has time.
+    seeds : sequence of int
+        That each is run with; of none, remedies are made and not run.
+    n_steps : int, optional
+        Steps of a run; by default the whole training.
+    """
+
+    def __init__(
+        self, evidence: Evidence, clock: Clock, seeds: Sequence[int], n_steps: int | None = None
+    ) -> None:
+        self.evidence, self.clock, self.seeds, self.n_steps = evidence, clock, tuple(seeds), n_steps
+        self.training = held_out(evidence.training)
+        self._proofs: dict[str, Proof | None] = {}
+
+    @functools.cached_property
+    def before(self) -> tuple[float, ...]:
+        """The scores without a remedy."""
+        return self._scores(self.training)
+
+    def of(self, code: str) -> Proof | None:
+        """What a remedy does; None where it does not apply or there is no time."""
+        if code not in self._proofs:
+            if self.clock.left <= 0:
+                return None
+            prescription = PRESCRIPTIONS[code]
+            remedy = prescription.make(self.training, self.evidence)
+            self._proofs[code] = None if remedy is None else Proof(
+                code, prescription.title, self.before, self._scores(remedy), remedy, self.n_steps
+            )  # fmt: skip
+        return self._proofs[code]
+
+    def _scores(self, training: Training) -> tuple[float, ...]:
+        with np.errstate(all="ignore"):
+            return scores(training, self.seeds, self.n_steps)

@@ -156,9 +156,13 @@ def with_settings(optimizer: Any, **settings: Any) -> Any:
     """The description of an optimizer with some of its settings changed."""
     if hasattr(optimizer, "with_settings"):
         return optimizer.with_settings(**settings)
-    known = {**optimizer.defaults, **settings}
-    accepted = inspect.signature(type(optimizer)).parameters
-    return type(optimizer)(**{name: value for name, value in known.items() if name in accepted})
+    return described_optimizer(type(optimizer), {**optimizer.defaults, **settings})
+
+
+def described_optimizer(kind: Any, settings: Mapping[str, Any]) -> Any:
+    """The description of an optimizer of a class, with those of the settings that it takes."""
+    accepted = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in settings.items() if name in accepted and name != "params"})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.report import figures
 from chainrule.report.evaluation import ClassEvaluation, Evaluation
 from chainrule.report.importance import Importance
+from chainrule.report.pieces import figures_of, section, table_of
 from chainrule.report.style import STYLE
 from chainrule.report.svg import number_text
 
@@ -113,13 +114,13 @@ def report_html(report: Report) -> str:
     """
     title = escape(f"Predicting {report.target}")
     sections = [
-        _section("Result", _result(report)),
-        _section("Data", _data(report)),
-        _section("Training", _training(report)),
-        _section("Errors", _errors(report)),
-        _section("What the predictions hang on", _importances(report)),
-        _section("The network, settings and versions", _record(report)),
-        _section("Notes", _notes(report)),
+        section("Result", _result(report)),
+        section("Data", _data(report)),
+        section("Training", _training(report)),
+        section("Errors", _errors(report)),
+        section("What the predictions hang on", _importances(report)),
+        section("The network, settings and versions", _record(report)),
+        section("Notes", _notes(report)),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -137,10 +138,6 @@ def report_html(report: Report) -> str:
 # ---------------------------------------------------------------------------------------- sections
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
-
-
 def _result(report: Report) -> str:
     rows = []
     for name, one in report.evaluation.metrics.items():
@@ -151,7 +148,7 @@ def _result(report: Report) -> str:
     header = ["metric", "this network", "95 % interval", f"guess: {guess_name}"]
     return (
         f'<p class="verdict">{escape(verdict(report.evaluation, report.baseline))}</p>'
-        + _table(header, rows, numeric=3)
+        + table_of(header, rows, numeric=3)
         + f"<p>Measured on {escape(report.measured_on)}. The intervals are percentiles of 1,000 bootstrap "
         "resamples of these rows: they tell how far another sample of as many rows might differ, not how "
         "another training would.</p>"
@@ -178,8 +175,8 @@ def _data(report: Report) -> str:
     else:
         figure = figures.histogram(report.y, report.target)
     words = f"<p>{n_rows:,} rows with a target, {len(report.columns)} columns to predict it from.</p>"
-    table = _table(["column", "kind", "holds", "missing"], rows, numeric=1)
-    return words + _figures([(f"How {report.target} is distributed", figure)]) + table
+    table = table_of(["column", "kind", "holds", "missing"], rows, numeric=1)
+    return words + figures_of([(f"How {report.target} is distributed", figure)]) + table
 
 
 def _class_bars(y: np.ndarray, target: str) -> str:
@@ -199,13 +196,13 @@ def _training(report: Report) -> str:
     title = "Loss after each epoch"
     if report.validation:
         title += f" (best on the validation rows after epoch {figures.best_epoch(report.validation)})"
-    return _figures([(title, figures.loss_curves(report.training, report.validation))])
+    return figures_of([(title, figures.loss_curves(report.training, report.validation))])
 
 
 def _errors(report: Report) -> str:
     found = report.evaluation
     if not isinstance(found, ClassEvaluation):
-        return _figures(
+        return figures_of(
             [
                 (
                     "Predicted and true",
@@ -218,8 +215,8 @@ def _errors(report: Report) -> str:
     shown = [("Calibration, with 95 % intervals", figures.calibration_curve(found.calibration, event))]
     if len(found.classes) <= figures.MOST_CLASSES:
         matrix = figures.confusion_matrix(found.classes, found.confusion)
-        return _figures([("Rows by true and predicted class", matrix), *shown])
-    return _figures(shown) + _confused_pairs(found)
+        return figures_of([("Rows by true and predicted class", matrix), *shown])
+    return figures_of(shown) + _confused_pairs(found)
 
 
 def _confused_pairs(found: ClassEvaluation) -> str:
@@ -231,7 +228,7 @@ def _confused_pairs(found: ClassEvaluation) -> str:
     rows = [
         [str(found.classes[i]), str(found.classes[j]), f"{wrong[i, j]:,}"] for i, j in pairs if wrong[i, j]
     ]
-    return _table(["true class", "taken for", "rows"], rows, numeric=1) if rows else ""
+    return table_of(["true class", "taken for", "rows"], rows, numeric=1) if rows else ""
 
 
 def _importances(report: Report) -> str:
@@ -243,13 +240,13 @@ def _importances(report: Report) -> str:
         "<p>A column that can be shuffled without harm is not needed, or is told by others too. A whisker is "
         "one standard deviation over the shuffles.</p>"
     )
-    return _figures([("Permutation importance of the columns", figure)]) + words
+    return figures_of([("Permutation importance of the columns", figure)]) + words
 
 
 def _record(report: Report) -> str:
     groups = (("network", report.network), ("settings", report.settings), ("versions", report.versions))
     rows = [[group, name, _plain(value)] for group, values in groups for name, value in values.items()]
-    return _table(["", "what", "value"], rows, numeric=0) if rows else ""
+    return table_of(["", "what", "value"], rows, numeric=0) if rows else ""
 
 
 def _notes(report: Report) -> str:
@@ -257,26 +254,6 @@ def _notes(report: Report) -> str:
 
 
 # ------------------------------------------------------------------------------------------ pieces
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: int) -> str:
-    """A table in a scroll box of its own; the last `numeric` columns are set flush right."""
-    first = len(header) - numeric
-
-    def row(tag: str, cells: Sequence[str]) -> str:
-        kinds = ("" if number < first else ' class="number"' for number in range(len(cells)))
-        return "".join(
-            f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True)
-        )
-
-    head = f"<thead><tr>{row('th', header)}</tr></thead>"
-    body = "".join(f"<tr>{row('td', cells)}</tr>" for cells in rows)
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
-
-
-def _figures(shown: Iterable[tuple[str, str]]) -> str:
-    parts = (f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>" for title, svg in shown)
-    return f'<div class="figures">{"".join(parts)}</div>'
 
 
 def _share(value: float) -> str:
