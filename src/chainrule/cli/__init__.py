@@ -5,7 +5,7 @@ wrong, answered by one line on stderr. A file is written whole or not at all. Ev
 inside the commands, so that ``--help`` is quick.
 """
 
-from chainrule.cli import checkup, derive, evaluate, explain, export, info, predict, train, tune
+from chainrule.cli import book, checkup, derive, evaluate, explain, export, info, predict, train, tune
 from chainrule.cli.application import app, main
 
 __all__ = ["app", "main"]
@@ -32,3 +32,4 @@ app.command("explain", help="Show one step of gradient descent with every number
 app.command("derive", help="Derive the gradients of a network, layer by layer, and count what they cost.")(
     derive.derive
 )
+app.command("book", help="Compute a textbook chapter on backpropagation, and judge its claims.")(book.book)
