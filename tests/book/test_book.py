@@ -1,7 +1,7 @@
 """The whole book, done quickly: no figure is missing, every equation holds, no verdict has changed.
 
-What is expected stands in ``expected/<section>.json``: the names of the figures, how many checks there are, and
-of each claim the verdict.
+What is expected stands in ``expected/<section>.json``: the names of the figures, how many checks there
+are, and of each claim the verdict.
 """
 
 from __future__ import annotations
