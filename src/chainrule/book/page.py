@@ -12,7 +12,6 @@ from chainrule.book.mathematics import inline, math
 from chainrule.book.style import BOOK_STYLE
 from chainrule.book.verdict import Verdict
 from chainrule.report.pieces import table_of
-from chainrule.report.svg import number_text
 
 __all__ = ["book_html"]
 
@@ -142,8 +141,8 @@ def _check(block: Check) -> str:
     kind, word = ("holds", "holds") if block.passed else ("fails", "does not hold")
     return (
         f'<p class="check {kind}">{inline(block.what)}: <span class="word">{word}</span> '
-        f"(largest difference {number_text(block.error)}, "
-        f"rounding explains {number_text(block.tolerance)})</p>"
+        f"(largest difference {block.error:.2g}, "
+        f"rounding explains {block.tolerance:.2g})</p>"
     )
 
 

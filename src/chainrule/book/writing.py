@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.atomic_files import write_atomically
-from chainrule.book.blocks import Section
+from chainrule.book.blocks import Check, Section
 from chainrule.book.contents import NAMES
 from chainrule.book.page import book_html
 from chainrule.version import __version__
@@ -67,9 +68,15 @@ def as_record(sections: Sequence[Section], *, quick: bool) -> dict[str, Any]:
             one.name: {
                 "title": one.title,
                 "verdicts": [asdict(verdict) for verdict in one.verdicts],
-                "checks": [{**asdict(check), "passed": check.passed} for check in one.checks],
+                "checks": [_as_plain(check) for check in one.checks],
                 "figures": [figure.name for figure in one.figures],
             }
             for one in sections
         },
     }
+
+
+def _as_plain(check: Check) -> dict[str, Any]:
+    """A check whose error is no number has none: JSON knows only finite numbers."""
+    error = check.error if math.isfinite(check.error) else None
+    return {"what": check.what, "error": error, "tolerance": check.tolerance, "passed": check.passed}
