@@ -72,7 +72,9 @@ _HOMES = {
     "vjp": "chainrule.tape",
     "zeros": "chainrule.tape",
     "zeros_like": "chainrule.tape",
+    "book": "chainrule.book",
     "functions": "chainrule.functions",
+    "health": "chainrule.health",
     "nn": "chainrule.nn",
     "optim": "chainrule.optim",
     "tape": "chainrule.tape",
@@ -106,6 +108,7 @@ __all__ = [
     "arange",
     "as_tensor",
     "backprop",
+    "book",
     "checkup",
     "cross_validate_many",
     "derive",
@@ -122,6 +125,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "health",
     "hessian",
     "hvp",
     "is_grad_enabled",
@@ -158,7 +162,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from chainrule import functions, nn, optim, tape
+    from chainrule import book, functions, health, nn, optim, tape
     from chainrule.engine import Predictor
     from chainrule.estimators import (
         MaximumMargin,

@@ -1,6 +1,5 @@
 """LaTeX to MathML."""
 
-import builtins
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -35,17 +34,3 @@ def test_words_are_escaped_and_marked():
     assert inline("1 < 2 & `a<b` **very**") == "1 &lt; 2 &amp; <code>a&lt;b</code> <strong>very</strong>"
     assert inline("**all $x$**").startswith("<strong>all <math ")
     assert inline("no mathematics for 5 $") == "no mathematics for 5 $"
-
-
-def test_without_latex2mathml_it_says_how_to_install_it(monkeypatch):
-    there = builtins.__import__
-
-    def missing(name, *arguments, **options):
-        if name.startswith("latex2mathml"):
-            raise ImportError(name)
-        return there(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    math.cache_clear()
-    with pytest.raises(ImportError, match=r"pip install 'chainrule\[book\]'"):
-        math("x")

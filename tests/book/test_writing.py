@@ -2,9 +2,17 @@
 
 import json
 
+import pytest
 from tests.book.sections import one_of_each
 
-from chainrule.book import write_book
+from chainrule.book import write_book, writing
+
+
+def test_without_what_it_needs_it_says_so_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"latex2mathml and pygments, .* pip install 'chainrule\[book\]'"):
+        write_book([one_of_each()], tmp_path / "book")
+    assert not (tmp_path / "book").exists()
 
 
 def test_page_and_record(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.cli.calling import fail, run, succeed
 
-from chainrule.book import blocks, contents
+from chainrule.book import blocks, contents, writing
 
 
 def test_one_section(tmp_path):
@@ -33,6 +33,13 @@ def test_what_a_user_can_get_wrong(tmp_path):
         "book", "--only", "by-hand", "--jobs", 0, "--out", tmp_path / "b"
     )
     assert not (tmp_path / "b").exists()
+
+
+def test_what_it_needs_is_looked_for_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "find_spec", lambda name: None)
+    monkeypatch.setattr(contents, "section", None)
+    said = fail("book", "--only", "by-hand", "--jobs", 1, "--out", tmp_path / "b")
+    assert "pip install 'chainrule[book]'" in said
 
 
 @pytest.mark.parametrize("error", [0.5, float("nan")])

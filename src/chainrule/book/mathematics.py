@@ -26,20 +26,13 @@ def math(latex: str, *, display: bool = False) -> str:
     -------
     str
 
-    Raises
-    ------
-    ImportError
-        Where latex2mathml is not installed, with the way to install it.
-
     Examples
     --------
     >>> "<mi>z</mi>" in math("z^{(l)}")
     True
     """
-    try:
-        from latex2mathml.converter import convert
-    except ImportError as error:
-        raise ImportError("the book is written with latex2mathml: pip install 'chainrule[book]'") from error
+    from latex2mathml.converter import convert
+
     drawn = str(convert(latex, display="block" if display else "inline"))
     # A prime stands high already; as a superscript it would be too small to see.
     drawn = _PRIMED.sub(r"<mrow>\1<mo>&#x02032;</mo></mrow>", drawn)

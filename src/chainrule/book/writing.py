@@ -8,6 +8,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,23 @@ from chainrule.book.contents import NAMES
 from chainrule.book.page import book_html
 from chainrule.version import __version__
 
-__all__ = ["as_record", "write_book"]
+__all__ = ["as_record", "check_can_write", "write_book"]
+
+
+def check_can_write() -> None:
+    """Find out before the work, not after it, that the page cannot be written.
+
+    Raises
+    ------
+    ImportError
+        Where a package that it needs is not installed, with the way to install it.
+    """
+    missing = [name for name in ("latex2mathml", "pygments") if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"the book is written with {' and '.join(missing)}, which this Python does not have: "
+            "pip install 'chainrule[book]'"
+        )
 
 
 def write_book(sections: Sequence[Section], out: Path, *, quick: bool = False) -> tuple[Path, Path]:
@@ -36,7 +53,13 @@ def write_book(sections: Sequence[Section], out: Path, *, quick: bool = False) -
     -------
     tuple of two Path
         ``index.html`` and ``verdicts.json``, each written whole or not at all.
+
+    Raises
+    ------
+    ImportError
+        Where a package that it needs is not installed, with the way to install it.
     """
+    check_can_write()
     ordered = sorted(sections, key=lambda one: NAMES.index(one.name))
     out.mkdir(parents=True, exist_ok=True)
     page, record = out / "index.html", out / "verdicts.json"

@@ -42,12 +42,16 @@ def book(
     """Compute the book and write it as one page; exit with code 1 if an equation does not hold."""
     from chainrule.book import NAMES, Effort, run, write_book
     from chainrule.book.contents import check_names
-    from chainrule.book.writing import as_record
+    from chainrule.book.writing import as_record, check_can_write
     from chainrule.train.progress import StepProgress
 
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out: {out} is a file, not a folder")
     names = check_names(only or NAMES)
+    try:
+        check_can_write()
+    except ImportError as error:
+        raise ValueError(str(error)) from error
     sections: list[Section] = []
     with StepProgress("section", len(names), not quiet) as bar:
         for section in run(names, Effort(quick), jobs):
