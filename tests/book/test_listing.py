@@ -23,9 +23,9 @@ def test_code_is_that_of_the_file_without_its_docstring():
 
 
 def test_a_method_begins_at_the_margin():
-    found = listing_of(ReferenceExecutor.loss)
-    assert found.name == "ReferenceExecutor.loss"
-    assert found.text.startswith("def loss(")
+    found = listing_of(ReferenceExecutor._weight)
+    assert found.name == "ReferenceExecutor._weight"
+    assert found.text.startswith("def _weight(")
 
 
 def test_a_compiled_function_stands_for_its_python():
