@@ -33,7 +33,7 @@ RMS, DELTA_RMS, ZERO_FRACTION, SATURATED_FRACTION = map(
 GRADIENT_NORM, NORM, UPDATE_NORM = map(SLOT_FIELDS.index, ("gradient_norm", "norm", "update_norm"))
 NORMALISATIONS = ("batch_norm", "layer_norm")
 SUMS_ONLY = (
-    "fit keeps sums, not values: the mean and the spread of z, equal units and single dead units are not seen, "
+    "fit keeps sums, not values: the mean and the spread of z, equal units, single dead units are not seen, "
     "and the loss of a step is the mean of its epoch"
 )
 NO_OPERATIONS = "the module's own forward was run: only its weights and their gradients were looked at"
