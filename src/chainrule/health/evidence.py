@@ -190,7 +190,7 @@ class Clock:
 def gather(training: Training, budget: float = 5.0, seed: int = 0) -> Evidence:
     """Measure all there is to measure in about ``budget`` seconds; what there is no time for is noted."""
     clock = Clock(budget)
-    notes: list[str] = []
+    notes = list(training.notes)
     inputs = InputFacts.of(training.X)
     outputs = outputs_of(training.module, np.nan_to_num(training.X[:64], posinf=0.0, neginf=0.0))
     start = tried(notes, "the network before its first step", lambda: snapshot(training))

@@ -66,7 +66,9 @@ def checkup(
         and index. That takes longer than the budget.
     **settings
         ``batch_size``, ``epochs``, ``step`` (the user's own training step: (module, optimizer, x, y) -> loss)
-        and what ``chainrule.fit`` takes: ``l2``, ``class_weight``, ...; on PyTorch, ``clip_norm``.
+        and what ``chainrule.fit`` takes: ``l2``, ``class_weight``, ...; on PyTorch, ``clip_norm``,
+        ``early_stopping`` and ``schedule``, a function of an optimizer that gives a scheduler to step after
+        each epoch.
 
     Returns
     -------

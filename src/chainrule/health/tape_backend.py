@@ -64,6 +64,9 @@ class TapeBackend:
     def knows_loss(self, loss: Any) -> bool:
         return isinstance(loss, str | nn.LossModule)
 
+    def loss_of_logits(self, n_outputs: int) -> Any:
+        return nn.BCEWithLogitsLoss() if n_outputs == 1 else nn.CrossEntropyLoss()
+
     def loss_record(self, loss: Any, n_outputs: int) -> str | None:
         return loss_term(loss, n_outputs).name if self.knows_loss(loss) else None
 

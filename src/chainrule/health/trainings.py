@@ -64,6 +64,8 @@ class Training:
         The user's own training step, where it is not the usual one.
     output_shape : tuple of int, optional
         Of one row's raw outputs, where that is not (k,): () or, of an image, (c, h, w).
+    notes : tuple of str
+        What was not taken as it was given.
     """
 
     module: Any
@@ -77,6 +79,7 @@ class Training:
     options: Mapping[str, Any] = field(default_factory=dict)
     step: Step | None = None
     output_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def altered(self, **changes: Any) -> Training:
         """The same training but for some attributes."""
