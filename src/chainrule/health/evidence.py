@@ -25,6 +25,7 @@ from chainrule.health.trainings import (
     outputs_of,
     run,
     snapshot,
+    timed,
 )
 
 __all__ = ["Evidence", "InputFacts", "TargetFacts", "gather", "tried"]
@@ -60,17 +61,18 @@ class InputFacts:
         if X.dtype.kind in "iu":
             return cls(0, 0.0, 0.0, 0.0, 1.0)
         finite = np.isfinite(X)
-        X = by_column(np.where(finite, X, 0.0).astype(np.float64))
+        X = by_column((X if finite.all() else np.where(finite, X, 0.0)).astype(np.float64))
         spread, mean = X.std(axis=0), X.mean(axis=0)
+        rms = float(np.sqrt((spread**2 + mean**2).mean()))
         varies = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not varies.any():
-            return cls(int((~finite).sum()), 0.0, 0.0, 0.0, float(np.sqrt((X**2).mean())))
+            return cls(int((~finite).sum()), 0.0, 0.0, 0.0, rms)
         return cls(
             non_finite=int((~finite).sum()),
             largest_mean=float((np.abs(mean[varies]) / spread[varies]).max()),
             widest=float(spread[varies].max()),
             narrowest=float(spread[varies].min()),
-            rms=float(np.sqrt((X**2).mean())),
+            rms=rms,
         )
 
 
@@ -234,9 +236,7 @@ def _time_a_step(training: Training, seed: int) -> float:
     run(plain, 2, seed=seed)
     times = []
     for n_steps in (10, 60):
-        began = time.perf_counter()
-        ran = run(plain, n_steps, seed=seed)
-        times.append((time.perf_counter() - began, ran.n_steps))
+        times.append(timed(plain, n_steps, seed))
     (few, n_few), (more, n_more) = times
     # What a run costs whatever its length does not count.
     return max(more - few, 0.1 * more) / max(1, n_more - n_few)

@@ -12,8 +12,8 @@ __all__ = ["curvature_of", "spectrum_of"]
 N_SAMPLES = 8
 # Units on the smaller side of a layer, at most: all singular values of such a Jacobian are computed.
 MOST_UNITS = 256
-# Seconds for one multiply-add of a singular value decomposition, of which m n min(m, n) are counted as 20.
-SECONDS_A_MULTIPLY_ADD = 20 * 1e-9
+# Seconds of a decomposition of a Jacobian (m, n) are about this times m n min(m, n), on a slow machine.
+SECONDS_A_MULTIPLY_ADD = 1e-9
 # Rows that the Hessian is that of.
 CURVATURE_ROWS = 256
 

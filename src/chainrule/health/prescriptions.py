@@ -370,7 +370,7 @@ PRESCRIPTIONS: dict[str, Prescription] = {
         ),
         Prescription(
             "more_regularisation",
-            "a penalty of 0.01 on the weights",
+            "a penalty, or weight decay, of 0.01 on the weights",
             "",
             _more_regularised,
         ),

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND"]
 
 
+# Batches in a pass over the rows, at least, for which threads are worth their start.
+FEW_STEPS = 8
+
+
 class TapeBackend:
     """See ``Backend``."""
 
@@ -98,10 +102,13 @@ class TapeBackend:
             return by_hand(training, module, seed)
         # The validation rows are there to judge by: what a training stops on is held out from its own.
         held_out = 0.15 if training.options.get("early_stopping") else None
+        options = dict(training.options)
+        if training.steps_an_epoch < FEW_STEPS:
+            options.setdefault("n_jobs", 1)  # threads gain nothing that starting them does not take
         history = fit(
             module, training.X, training.y, loss=training.loss, optimizer=training.optimizer,
             epochs=training.epochs, batch_size=training.batch_size, seed=seed, validation=held_out, verbose=0,
-            **training.options,
+            **options,
         )  # fmt: skip
         losses: list[float] = history["loss"]
         return losses
