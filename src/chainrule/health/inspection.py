@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from chainrule.health.curvature import Curvature, curvature
 from chainrule.health.evidence import Clock, Evidence, tried
 from chainrule.health.jacobians import JacobianSpectrum, jacobian_spectrum
 
-__all__ = ["curvature_of", "spectrum_of"]
+__all__ = ["curvature_of", "drawn_rows", "spectrum_of"]
 
 # Rows at which Jacobians are computed.
 N_SAMPLES = 8
@@ -16,6 +20,11 @@ MOST_UNITS = 256
 SECONDS_A_MULTIPLY_ADD = 1e-9
 # Rows that the Hessian is that of.
 CURVATURE_ROWS = 256
+
+
+def drawn_rows(n_rows: int, most: int) -> np.ndarray:
+    """Some of the rows, the same in every checkup: the first ones may all be of one class."""
+    return np.sort(np.random.default_rng(0).choice(n_rows, min(n_rows, most), replace=False))
 
 
 def spectrum_of(evidence: Evidence, clock: Clock) -> JacobianSpectrum | None:
@@ -30,11 +39,16 @@ def spectrum_of(evidence: Evidence, clock: Clock) -> JacobianSpectrum | None:
     if seconds > clock.left:
         return None
 
+    rows = drawn_rows(len(training.X), N_SAMPLES)
+    X, y = training.X[rows], training.y[rows]
+
     def measured() -> JacobianSpectrum:
         with training.backend.session(0):
-            return jacobian_spectrum(
-                training.module, training.X, training.y, training.loss, n_samples=N_SAMPLES
-            )
+            try:
+                found = jacobian_spectrum(training.module, X, y, training.loss)
+            except Exception:  # noqa: BLE001 - a loss of the user's own may take no double precision
+                found = jacobian_spectrum(training.module, X)
+        return replace(found, rows=rows)
 
     found: JacobianSpectrum | None = tried(evidence.notes, "the Jacobian spectrum", measured)
     return found
@@ -43,7 +57,7 @@ def spectrum_of(evidence: Evidence, clock: Clock) -> JacobianSpectrum | None:
 def curvature_of(evidence: Evidence) -> Curvature | None:
     """The Hessian where the training ended, on some of its rows; that of the start where none was run."""
     training, ran = evidence.training, evidence.ran
-    rows = slice(CURVATURE_ROWS)
+    rows = drawn_rows(len(training.X), CURVATURE_ROWS)
 
     def measured() -> Curvature:
         module = training.module if ran is None else ran.module
