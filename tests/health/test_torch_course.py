@@ -128,16 +128,14 @@ def as_dict(z, h):
 @pytest.mark.parametrize(("gives", "place"), [(as_tuple, "1"), (as_dict, "'logits'")])
 def test_the_first_tensor_of_numbers_is_taken(torch, make_net, gives, place):
     net = make_net(gives)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    report = checkup(net, blobs(), torch.nn.CrossEntropyLoss(), optimizer, epochs=5, budget="60s")
-    assert report.ok
+    training = training_of(torch, net, epochs=5)
+    assert run(training).after.score > 0.8
+    notes = gather(training, 0.1).notes
     kind = type(gives(torch.zeros(2, 3), torch.zeros(2, 3))).__name__
-    assert f"of the {kind} that the model gives, {place} is taken for its outputs" in report.evidence.notes
+    assert f"of the {kind} that the model gives, {place} is taken for its outputs" in notes
     X, _ = blobs()
     plain = make_net()
-    np.testing.assert_array_equal(
-        outputs_of(report.evidence.training.module, X[:9]), outputs_of(plain, X[:9])
-    )
+    np.testing.assert_array_equal(outputs_of(training.module, X[:9]), outputs_of(plain, X[:9]))
     assert not net._forward_hooks
     assert isinstance(net(torch.zeros(2, 2)), tuple | dict)
 
