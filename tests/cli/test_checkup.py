@@ -42,6 +42,12 @@ def test_a_network_that_learns(good, penguins_path, tmp_path):
     assert succeed("checkup", good, penguins_path, "--quiet") == ""
 
 
+def test_the_hessian_is_measured_on_request(good, penguins_path):
+    told = json.loads(succeed("checkup", good, penguins_path, "--json", "--curvature"))
+    assert told["curvature"]["top"][0] > 0
+    assert 0 <= told["curvature"]["index"] <= 1
+
+
 def test_a_network_that_does_not(bad, penguins_path):
     result = run("checkup", bad, penguins_path, "--json", "--prescribe")
     assert result.exit_code == 1
@@ -85,7 +91,10 @@ def test_the_benchmark(monkeypatch):
 def test_what_is_refused(tmp_path, good, penguins_path, penguins):
     assert fail("checkup").startswith("give a model that `chainrule train` saved and a table")
     assert fail("checkup", good).startswith("give a model that `chainrule train` saved and a table")
-    assert fail("checkup", good, "--bench") == "--bench takes no model, no --prescribe and no --html"
+    assert (
+        fail("checkup", good, "--bench")
+        == "--bench takes no model, no --prescribe, no --curvature and no --html"
+    )
     assert "budget must be a time" in fail("checkup", good, penguins_path, "--budget", "soon")
     assert "is the input" in fail("checkup", good, penguins_path, "--html", penguins_path)
     penguins.drop(columns="species").to_csv(tmp_path / "lacking.csv", index=False)

@@ -422,7 +422,7 @@ def test_what_is_refused(torch):
         checkup(net, (X[:, :, :5], y))
     with pytest.raises(ValueError, match="^model must give one tensor with a row for each row of X"):
         checkup(torch.nn.Flatten(0), (X, y))
-    with pytest.raises(ValueError, match="takes the settings .* got l2$"):
+    with pytest.raises(ValueError, match="takes the settings .* weight_decay.* got l2$"):
         checkup(net, (X, y), l2=0.1)
     with pytest.raises(TypeError, match="^loss must be one of PyTorch"):
         checkup(net, (X, y), loss="softmax_cross_entropy")

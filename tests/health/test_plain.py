@@ -14,7 +14,7 @@ from chainrule.health.text import with_consequences
 
 KEYS = {
     "format", "version", "verdict", "findings", "gates", "sweep", "training", "inputs", "targets",
-    "snapshots", "passed", "not_judged", "notes", "proofs",
+    "snapshots", "passed", "not_judged", "notes", "proofs", "spectrum", "curvature",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import pytest
 from tests.health.examples import blobs, chain, classes, numbers
 
 from chainrule import fit, nn, optim
+from chainrule.health import trainings
 from chainrule.health.evidence import gather
 from chainrule.health.trainings import (
     Training,
@@ -15,6 +16,7 @@ from chainrule.health.trainings import (
     run,
     score_of,
     snapshot,
+    timed,
     with_settings,
 )
 
@@ -219,3 +221,13 @@ def test_the_update_of_the_next_step():
         )
         # One batch of all rows: the step is the learning rate times the gradient.
         assert change == pytest.approx(0.1 * layer.gradient_norm, rel=0.02)
+
+
+def test_steps_are_timed_without_what_is_measured_beside_them(monkeypatch):
+    training = classes()
+    before = state(training.module)
+    monkeypatch.setattr(trainings, "measure", None)  # would fail if it were called
+    seconds, n_steps = timed(training, 2)
+    assert seconds > 0
+    assert n_steps == 2
+    assert same(state(training.module), before)

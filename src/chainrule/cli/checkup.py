@@ -20,7 +20,7 @@ __all__ = ["checkup", "checkup_of_training"]
 
 
 @errors_in_one_line
-def checkup(
+def checkup(  # noqa: PLR0913 - one parameter an option
     model: Annotated[Path | None, typer.Argument(help="A model that `chainrule train` saved.")] = None,
     data: Annotated[
         Path | None, typer.Argument(help="Rows to learn from: a table with the columns and the target.")
@@ -30,6 +30,9 @@ def checkup(
         bool, typer.Option("--prescribe", help="Prove the remedies over three starts.")
     ] = False,
     html: Annotated[Path | None, typer.Option(help="Where to write a page with figures.")] = None,
+    curvature: Annotated[
+        bool, typer.Option("--curvature", help="Measure the Hessian where the training ended, too.")
+    ] = False,
     bench: Annotated[
         bool, typer.Option("--bench", help="Judge the checkup on its own benchmark instead of a model.")
     ] = False,
@@ -38,8 +41,8 @@ def checkup(
 ) -> None:
     """Say why the network does not learn, with proof; exit with code 1 if it does not."""
     if bench:
-        if model is not None or prescribe or html is not None:
-            raise ValueError("--bench takes no model, no --prescribe and no --html")
+        if model is not None or prescribe or curvature or html is not None:
+            raise ValueError("--bench takes no model, no --prescribe, no --curvature and no --html")
         from chainrule.health.suite.score import main
 
         main([])
@@ -48,7 +51,7 @@ def checkup(
         raise ValueError("give a model that `chainrule train` saved and a table to learn from, or --bench")
     if html is not None:
         check_output(html, model, data, option="--html")
-    report = _examined(model, data, budget)
+    report = _examined(model, data, budget, curvature)
     proofs = report.prescribe(budget="120s") if prescribe else []
     if html is not None:
         report.to_html(html, proofs)
@@ -64,7 +67,7 @@ def checkup(
         raise typer.Exit(1)
 
 
-def _examined(model: Path, data: Path, budget: str) -> Checkup:
+def _examined(model: Path, data: Path, budget: str, curvature: bool) -> Checkup:
     from chainrule.health import checkup as examine
 
     saved = load_for_tables(model)
@@ -72,7 +75,7 @@ def _examined(model: Path, data: Path, budget: str) -> Checkup:
     features: Any = examples.features
     if saved.preprocessor is not None:
         features = saved.preprocessor.transform(features)
-    return examine(saved.estimator, (features, examples.y), budget=budget)
+    return examine(saved.estimator, (features, examples.y), budget=budget, curvature=curvature)
 
 
 def checkup_of_training(problem: Problem, result: Trained, budget: str) -> Checkup:

@@ -19,6 +19,7 @@ True
 from chainrule.health.curvature import Curvature, SpectralDensity, curvature
 from chainrule.health.diagnosis import Finding
 from chainrule.health.differentiable import Differentiable, parameter_vector
+from chainrule.health.engine_telemetry import watched
 from chainrule.health.examination import Checkup, checkup, examine
 from chainrule.health.jacobians import DeltaFlow, JacobianSpectrum, Spectrum, jacobian_spectrum
 from chainrule.health.landscape import (
@@ -61,4 +62,5 @@ __all__ = [
     "parameter_vector",
     "path_plane",
     "watch",
+    "watched",
 ]

@@ -61,6 +61,9 @@ class Backend(Protocol):
     def knows_loss(self, loss: Any) -> bool:
         """Whether the loss is one of the library's, which cannot be turned round."""
 
+    def loss_of_logits(self, n_outputs: int) -> Any:
+        """Cross-entropy that is computed from logits: of two classes for one output, else of several."""
+
     def loss_record(self, loss: Any, n_outputs: int) -> str | None:
         """The name of the loss in ``chainrule.functions.LOSSES``; None of others."""
 
@@ -99,10 +102,15 @@ def backend_of(module: Any) -> Backend:
     return made
 
 
-def by_hand(training: Training, module: Any, seed: int) -> list[float]:
-    """Epochs of steps, as anyone would write them; the mean loss of each."""
+def by_hand(training: Training, module: Any, seed: int, course: Any = None) -> list[float]:
+    """Epochs of steps, as anyone would write them; the mean loss of each.
+
+    ``course``, where there is one, is told of the optimizer and of each epoch's end, where it may stop.
+    """
     backend = training.backend
     optimizer = backend.bound(training.optimizer, module)
+    if course is not None:
+        course.begin(optimizer)
     step = training.step or backend.usual_step(training)
     random = np.random.default_rng(seed)
     losses = []
@@ -119,7 +127,7 @@ def by_hand(training: Training, module: Any, seed: int) -> list[float]:
                 total += len(rows) * as_number(step(module, optimizer, x, y))
                 n_rows += len(rows)
             losses.append(total / n_rows)
-            if not np.isfinite(losses[-1]):
+            if not np.isfinite(losses[-1]) or (course is not None and course.epoch_ended(losses[-1])):
                 break
     return losses
 

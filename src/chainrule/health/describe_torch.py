@@ -16,7 +16,9 @@ from chainrule import nn, optim
 from chainrule.exports import from_torch
 from chainrule.health.describe import OWN_SETTINGS, check_pair, plain, read_targets
 from chainrule.health.libraries import pytorch
+from chainrule.health.one_output import OneOutput, is_of_rows, places
 from chainrule.health.torch_backend import BACKEND, OF_CLASSES
+from chainrule.health.torch_course import check_schedule
 from chainrule.health.torch_optimizers import TorchOptimizer, torch_optimizer
 from chainrule.health.torch_surgery import copied
 from chainrule.health.trainings import Training
@@ -25,7 +27,7 @@ __all__ = ["converted", "own_loss", "torch_training"]
 
 # Settings of an optimizer that say how it computes, not what.
 HOW = ("foreach", "capturable", "differentiable", "fused", "initial_lr")
-OPTIONS = ("clip_norm",)
+OPTIONS = ("clip_norm", "early_stopping", "schedule")
 
 
 # ------------------------------------------------------------------------------------- to this library
@@ -110,18 +112,25 @@ def torch_training(
     optimizer : as in `torch_optimizer`
     data, validation : (X, y)
     settings : dict
-        ``batch_size``, ``epochs``, ``step`` and ``clip_norm``.
+        ``batch_size``, ``epochs``, ``step``, ``clip_norm``, ``early_stopping`` and ``schedule``.
     """
     options = {name: value for name, value in settings.items() if name not in OWN_SETTINGS}
     if unknown := sorted(set(options) - set(OPTIONS)):
         raise ValueError(
             "a module that runs on PyTorch takes the settings "
-            f"{', '.join(sorted((*OWN_SETTINGS, *OPTIONS)))}; got {', '.join(unknown)}"
+            f"{', '.join(sorted((*OWN_SETTINGS, *OPTIONS)))}; a penalty is the optimizer's weight_decay, or "
+            f"in the loss; got {', '.join(unknown)}"
         )
+    check_schedule(options.get("schedule"))
     description: TorchOptimizer = torch_optimizer(optimizer, getattr(model, "_orig_mod", model))
     module = copied(model)
     X, y, classes = _read("data", data)
-    X, shape = _as_taken(module, X)
+    X, outputs = _as_taken(module, X)
+    notes = _moved(model)
+    if not isinstance(outputs, pytorch().Tensor):
+        notes += (_chosen(module, outputs, settings.get("step")),)
+        X, outputs = _as_taken(module, X)
+    shape = tuple(outputs.shape[1:])
     n_outputs = int(np.prod(shape))
     loss = _loss(loss, y, n_outputs)
     if n_outputs == 1 and y.dtype == np.int64 and y.max() > 1:
@@ -133,7 +142,7 @@ def torch_training(
     own = {name: settings[name] for name in OWN_SETTINGS if name in settings}
     return Training(
         module=module, X=X, y=y, loss=loss, optimizer=description, validation=validation, options=options,
-        output_shape=shape, **own,
+        output_shape=shape, notes=notes, **own,
     )  # fmt: skip
 
 
@@ -148,8 +157,26 @@ def _read(name: str, data: Any, classes: Any = None) -> tuple[np.ndarray, np.nda
     return np.ascontiguousarray(X, dtype=np.int64 if whole else np.float32), y, classes
 
 
-def _as_taken(module: Any, X: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-    """X in the dtype that the module takes, whole numbers if it takes those, and the shape of an output."""
+def _moved(model: Any) -> tuple[str, ...]:
+    """A note where the model is on a device."""
+    devices = sorted({str(one.device) for one in model.parameters()} - {"cpu"})
+    return (f"examined as a copy on the CPU: the model is on {', '.join(devices)}",) if devices else ()
+
+
+def _chosen(module: Any, outputs: Any, step: Any) -> str:
+    """Have a module give one of its outputs alone; what is to be said of it."""
+    hook = OneOutput(2, outputs)
+    if step is not None:
+        raise ValueError(
+            "model must give one tensor where the step is the user's own, which reads what it gives; got "
+            f"{type(outputs).__name__}"
+        )
+    module.register_forward_hook(hook)
+    return f"of the {type(outputs).__name__} that the model gives, {hook.place!r} is taken for its outputs"
+
+
+def _as_taken(module: Any, X: np.ndarray) -> tuple[np.ndarray, Any]:
+    """X in the dtype that the module takes, whole numbers if it takes those, and its outputs for two rows."""
     torch = pytorch()
     kinds = {one.dtype for one in module.parameters() if one.dtype.is_floating_point}
     floating = np.float64 if kinds == {torch.float64} else np.float32
@@ -162,8 +189,8 @@ def _as_taken(module: Any, X: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
             if dtype is not dtypes[-1]:
                 continue
             raise ValueError(f"model cannot be run on X of shape {X.shape} and {X.dtype}: {error}") from error
-        if isinstance(outputs, torch.Tensor) and outputs.ndim > 0 and len(outputs) == 2:
-            return taken, tuple(outputs.shape[1:])
+        if is_of_rows(outputs, 2) or any(is_of_rows(one, 2) for _, one in places(outputs)):
+            return taken, outputs
         got = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise ValueError(
             f"model must give one tensor with a row for each row of X; of two rows it gave {got}"

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.health.curvature import Curvature
 from chainrule.health.gates import InputBlind, Memorised, Sweep, input_blind, memorise, sweep
+from chainrule.health.jacobians import JacobianSpectrum
 from chainrule.health.telemetry import Snapshot, as_array
 from chainrule.health.trainings import (
     Run,
@@ -23,9 +25,10 @@ from chainrule.health.trainings import (
     outputs_of,
     run,
     snapshot,
+    timed,
 )
 
-__all__ = ["Evidence", "InputFacts", "TargetFacts", "gather"]
+__all__ = ["Evidence", "InputFacts", "TargetFacts", "gather", "tried"]
 
 # Steps after which the network is looked at a second time.
 EARLY_STEPS = 30
@@ -58,17 +61,18 @@ class InputFacts:
         if X.dtype.kind in "iu":
             return cls(0, 0.0, 0.0, 0.0, 1.0)
         finite = np.isfinite(X)
-        X = by_column(np.where(finite, X, 0.0).astype(np.float64))
+        X = by_column((X if finite.all() else np.where(finite, X, 0.0)).astype(np.float64))
         spread, mean = X.std(axis=0), X.mean(axis=0)
+        rms = float(np.sqrt((spread**2 + mean**2).mean()))
         varies = spread > 1e-12 * np.maximum(1.0, np.abs(mean))
         if not varies.any():
-            return cls(int((~finite).sum()), 0.0, 0.0, 0.0, float(np.sqrt((X**2).mean())))
+            return cls(int((~finite).sum()), 0.0, 0.0, 0.0, rms)
         return cls(
             non_finite=int((~finite).sum()),
             largest_mean=float((np.abs(mean[varies]) / spread[varies]).max()),
             widest=float(spread[varies].max()),
             narrowest=float(spread[varies].min()),
-            rms=float(np.sqrt((X**2).mean())),
+            rms=rms,
         )
 
 
@@ -134,6 +138,10 @@ class Evidence:
         Whether the training's own step adds gradients to those of the step before.
     notes : list of str
         What could not be measured, and why.
+    spectrum : JacobianSpectrum or None
+        Of a small network at the start, where there was time.
+    curvature : Curvature or None
+        The Hessian at the end, where it was asked for.
     """
 
     training: Training
@@ -153,6 +161,8 @@ class Evidence:
     constant_loss: float
     accumulates: bool = False
     notes: list[str] = field(default_factory=list)
+    spectrum: JacobianSpectrum | None = None
+    curvature: Curvature | None = None
 
     @property
     def progress(self) -> float:
@@ -182,10 +192,10 @@ class Clock:
 def gather(training: Training, budget: float = 5.0, seed: int = 0) -> Evidence:
     """Measure all there is to measure in about ``budget`` seconds; what there is no time for is noted."""
     clock = Clock(budget)
-    notes: list[str] = []
+    notes = list(training.notes)
     inputs = InputFacts.of(training.X)
     outputs = outputs_of(training.module, np.nan_to_num(training.X[:64], posinf=0.0, neginf=0.0))
-    start = _tried(notes, "the network before its first step", lambda: snapshot(training))
+    start = tried(notes, "the network before its first step", lambda: snapshot(training))
     finite = inputs.non_finite == 0
     if not finite:
         notes.append("not trained: the inputs are not finite")
@@ -201,7 +211,7 @@ def gather(training: Training, budget: float = 5.0, seed: int = 0) -> Evidence:
         else None
     )
     ran, whole = budgeted.training_run() if finite else (None, False)
-    end = None if ran is None else _tried(
+    end = None if ran is None else tried(
         notes, "the network after training", lambda: snapshot(training, ran.module, ran.n_steps)
     )  # fmt: skip
     perfect, constant = _right_and_constant(training, outputs.shape[1])
@@ -211,7 +221,7 @@ def gather(training: Training, budget: float = 5.0, seed: int = 0) -> Evidence:
     )  # fmt: skip
 
 
-def _tried(notes: list[str], what: str, measure: Callable[[], Any]) -> Any:
+def tried(notes: list[str], what: str, measure: Callable[[], Any]) -> Any:
     """A measurement, or None and a note of why there is none."""
     try:
         return measure()
@@ -226,9 +236,7 @@ def _time_a_step(training: Training, seed: int) -> float:
     run(plain, 2, seed=seed)
     times = []
     for n_steps in (10, 60):
-        began = time.perf_counter()
-        ran = run(plain, n_steps, seed=seed)
-        times.append((time.perf_counter() - began, ran.n_steps))
+        times.append(timed(plain, n_steps, seed))
     (few, n_few), (more, n_more) = times
     # What a run costs whatever its length does not count.
     return max(more - few, 0.1 * more) / max(1, n_more - n_few)
@@ -249,12 +257,12 @@ class _Budget:
         if n_steps * self.seconds_a_step > self.clock.left:
             self.notes.append(f"{what}: no time left for {n_steps} steps")
             return None
-        return _tried(self.notes, what, lambda: test(self.training, seed=self.seed))
+        return tried(self.notes, what, lambda: test(self.training, seed=self.seed))
 
     def early(self) -> Snapshot | None:
         """A look after the first steps."""
         result = run(self.training.altered(validation=None), EARLY_STEPS, seed=self.seed)
-        found: Snapshot | None = _tried(
+        found: Snapshot | None = tried(
             self.notes, "the network after its first steps",
             lambda: self._with_updates(snapshot(self.training, result.module, result.n_steps), result.module),
         )  # fmt: skip

@@ -7,12 +7,14 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from chainrule.atomic_files import write_atomically
 from chainrule.health.describe import described, is_torch
 from chainrule.health.diagnosis import Finding, diagnose, is_failing
 from chainrule.health.evidence import Clock, Evidence, gather
+from chainrule.health.inspection import curvature_of, spectrum_of
 from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.proof import Proof, Trial
 from chainrule.health.trainings import Training
@@ -30,6 +32,7 @@ def checkup(
     optimizer: Any = None,
     validation: Any = None,
     budget: str | float = "5s",
+    curvature: bool = False,
     **settings: Any,
 ) -> Checkup:
     """Say why a network is not learning, or that it does.
@@ -58,9 +61,14 @@ def checkup(
         Rows to judge by; otherwise a fifth is held out.
     budget : str or float
         Such as "5s" or "1m"; a number is seconds.
+    curvature : bool
+        Measure the Hessian of the loss where the training ended, too: largest and smallest eigenvalues, trace
+        and index. That takes longer than the budget.
     **settings
         ``batch_size``, ``epochs``, ``step`` (the user's own training step: (module, optimizer, x, y) -> loss)
-        and what ``chainrule.fit`` takes: ``l2``, ``class_weight``, ...; on PyTorch, ``clip_norm``.
+        and what ``chainrule.fit`` takes: ``l2``, ``class_weight``, ...; on PyTorch, ``clip_norm``,
+        ``early_stopping`` and ``schedule``, a function of an optimizer that gives a scheduler to step after
+        each epoch.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def checkup(
     training = described(model, data, loss=loss, optimizer=optimizer, validation=validation, **settings)
     seconds = seconds_of(budget)
     with _left_alone(model):
-        report = examine(training, seconds)
+        report = examine(training, seconds, curvature=curvature)
     report.model = model
     return report
 
@@ -103,11 +111,18 @@ def _left_alone(model: Any) -> contextlib.AbstractContextManager[None]:
     return left_alone(model)
 
 
-def examine(training: Training, budget: float = 5.0, seed: int = 0) -> Checkup:
+def examine(training: Training, budget: float = 5.0, seed: int = 0, curvature: bool = False) -> Checkup:
     """`checkup` of a training that is described already."""
     clock = Clock(budget)
     evidence = gather(training, MEASURING * budget, seed)
-    return Checkup(evidence, diagnose(evidence, clock, (seed,)))
+    findings = diagnose(evidence, clock, (seed,))
+    # After the remedies, which come first.
+    evidence = replace(
+        evidence,
+        spectrum=spectrum_of(evidence, clock),
+        curvature=curvature_of(evidence) if curvature else None,
+    )
+    return Checkup(evidence, findings)
 
 
 def seconds_of(budget: str | float) -> float:

@@ -289,7 +289,8 @@ def _without_history(module: Any, tensor: type) -> dict[int, Any]:
 def _is_part_of_the_model(hook: Any) -> bool:
     """Whether PyTorch itself has put the hook there: weights are computed, or given their shape, in one."""
     is_lazy = getattr(hook, "__name__", "") == "_infer_parameters"
-    return is_lazy or type(hook).__module__.startswith("torch.nn.utils.")
+    is_ours = getattr(hook, "is_part_of_the_model", False)
+    return is_lazy or is_ours or type(hook).__module__.startswith("torch.nn.utils.")
 
 
 def _defined_in(module: Any, files: frozenset[str]) -> bool:

@@ -10,15 +10,14 @@ from chainrule.health import figures
 from chainrule.health.diagnosis import Finding
 from chainrule.health.evidence import Evidence
 from chainrule.health.gates import Sweep
-from chainrule.health.jacobians import JacobianSpectrum
 from chainrule.health.proof import Proof
 from chainrule.health.rules import RULES
 from chainrule.health.text import (
+    OF_FLOW,
     against_limit,
     before_and_after,
     gate_rows,
     judged,
-    number,
     place,
     remedies_of,
     score_name,
@@ -29,6 +28,7 @@ from chainrule.health.text import (
     verdict_sentence,
     with_consequences,
 )
+from chainrule.health.words import curvature_rows, flow_words, number
 from chainrule.report.pieces import figures_of, section, table_of
 from chainrule.report.style import STYLE
 from chainrule.version import __version__
@@ -63,9 +63,7 @@ svg .muted.stroke{fill:none;stroke:var(--muted)}
 MOST_BARS = 8
 
 
-def to_page(
-    checkup: Checkup, proofs: Sequence[Proof] = (), *, spectrum: JacobianSpectrum | None = None
-) -> str:
+def to_page(checkup: Checkup, proofs: Sequence[Proof] = ()) -> str:
     """The page of a checkup.
 
     Parameters
@@ -73,8 +71,6 @@ def to_page(
     checkup : Checkup
     proofs : sequence of Proof
         What ``checkup.prescribe()`` gave; their numbers take the place of the findings' own.
-    spectrum : JacobianSpectrum, optional
-        Of the network before training, to be drawn too.
 
     Returns
     -------
@@ -85,7 +81,8 @@ def to_page(
         section("Findings", _findings(checkup, proofs)),
         section("Proofs", _proofs(checkup, proofs)),
         section("The training", _training(checkup.evidence)),
-        section("Inside the network", _inside(checkup.evidence, spectrum)),
+        section("Inside the network", _inside(checkup.evidence)),
+        section("Curvature", _curvature(checkup.evidence)),
         section("The gates, and what was not found", _passed(checkup)),
         section("What could not be measured", _missing(checkup)),
     ]
@@ -122,6 +119,8 @@ def _finding(finding: Finding, evidence: Evidence, proofs: Sequence[Proof], unde
     rows.append(("rule", finding.formula))
     if finding.equation:
         rows.append(("equation", finding.equation))
+    if finding.code in OF_FLOW and (words := flow_words(evidence.spectrum)):
+        rows.append(("factors", words))
     rows.append(("source", finding.source))
     follows = "".join(_finding(one, evidence, proofs, True) for one in finding.consequences)
     return (
@@ -201,15 +200,15 @@ def _sweep_note(swept: Sweep) -> str:
     )
 
 
-def _inside(evidence: Evidence, spectrum: JacobianSpectrum | None) -> str:
+def _inside(evidence: Evidence) -> str:
     moments = {"start": evidence.start, "early": evidence.early, "end": evidence.end}
     drawn = [
         ("Signal, error signal and gradient", figures.heat_map("Signals by layer", figures.SIGNAL, moments)),
         ("Units, in percent", figures.heat_map("Units by layer", figures.UNITS, moments)),
         ("How the error signal flows back", figures.gradient_flow(moments)),
     ]
-    if spectrum is not None:
-        drawn.append(("Singular values of the layers' Jacobians", figures.spectra(spectrum)))
+    if evidence.spectrum is not None:
+        drawn.append(("Jacobian spectrum", figures.spectra(evidence.spectrum)))
     shown = figures_of(drawn)
     if not shown:
         return ""
@@ -221,6 +220,14 @@ def _inside(evidence: Evidence, spectrum: JacobianSpectrum | None) -> str:
         "every row. Saturated: values where the activation is flat. Spread: how much of z depends on the "
         "inputs.</p>"
     )
+
+
+def _curvature(evidence: Evidence) -> str:
+    if evidence.curvature is None:
+        return ""
+    rows = map(list, curvature_rows(evidence.curvature, evidence.training.learning_rate))
+    note = '<p class="words">Of the loss where the training ended, in evaluation mode.</p>'
+    return table_of(["", ""], rows, numeric=1) + note
 
 
 def _passed(checkup: Checkup) -> str:

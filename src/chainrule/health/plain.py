@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.health.curvature import Curvature
 from chainrule.health.diagnosis import Finding
 from chainrule.health.evidence import Evidence
 from chainrule.health.gates import (
@@ -18,6 +19,7 @@ from chainrule.health.gates import (
     Memorised,
     Sweep,
 )
+from chainrule.health.jacobians import JacobianSpectrum, Spectrum
 from chainrule.health.proof import Proof
 from chainrule.health.rules import RULES
 from chainrule.health.telemetry import Snapshot
@@ -73,6 +75,8 @@ def to_plain(checkup: Checkup, proofs: Sequence[Proof] = ()) -> dict[str, Any]:
         "inputs": asdict(evidence.inputs),
         "targets": asdict(evidence.targets),
         "snapshots": {name: _snapshot(getattr(evidence, name)) for name in ("start", "early", "end")},
+        "spectrum": None if evidence.spectrum is None else _spectrum(evidence.spectrum),
+        "curvature": None if evidence.curvature is None else _curvature(evidence.curvature),
         "passed": {"gates": [name for name, one in gates.items() if one and one["passed"]], "rules": passed},
         "not_judged": unknown,
         "notes": list(evidence.notes),
@@ -195,6 +199,42 @@ def _measured(measured: Measured | None) -> dict[str, Any] | None:
 
 def _snapshot(snapshot: Snapshot | None) -> dict[str, Any] | None:
     return None if snapshot is None else asdict(snapshot)
+
+
+def _spectrum(spectrum: JacobianSpectrum) -> dict[str, Any]:
+    """Singular values, means over the examples, and the factors of δ from layer to layer."""
+
+    def one(found: Spectrum) -> dict[str, Any]:
+        values = found.singular_values.mean(axis=0)
+        return {
+            "name": found.name,
+            "shape": found.shape,
+            "exact": found.exact,
+            "singular_values": list(values),
+        }
+
+    flow = spectrum.flow
+    names = ("rms", "ratio", "weight_factor", "derivative_factor", "gain")
+    return {
+        "layers": [one(layer) for layer in spectrum.layers],
+        "end_to_end": one(spectrum.end_to_end),
+        "flow": None if flow is None else {name: list(getattr(flow, name)) for name in names},
+    }
+
+
+def _curvature(found: Curvature) -> dict[str, Any]:
+    return {
+        "n_parameters": found.n_parameters,
+        "loss": found.loss,
+        "gradient_norm_squared": found.gradient_norm_squared,
+        "top": list(found.top),
+        "lowest": list(found.lowest),
+        "trace": found.trace,
+        "trace_standard_error": found.trace_standard_error,
+        "index": found.index,
+        "is_exact": found.is_exact,
+        "largest_stable_learning_rate": found.largest_stable_learning_rate,
+    }
 
 
 def _finite(value: Any) -> Any:

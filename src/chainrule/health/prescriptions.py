@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.functions.losses import get_loss
 from chainrule.health.evidence import Evidence, by_column
 from chainrule.health.telemetry import dropouts
-from chainrule.health.trainings import Training, are_probabilities, loss_function, with_settings
+from chainrule.health.trainings import Training, are_probabilities, loss_function, loss_of, with_settings
 
 __all__ = ["PRESCRIPTIONS", "Prescription"]
 
@@ -21,6 +22,7 @@ __all__ = ["PRESCRIPTIONS", "Prescription"]
 USUAL_CLIP = 1.0
 # Rows that are sent through a network of PyTorch to see which activation follows which layer.
 MOST_LOOKED_AT = 16
+CROSS_ENTROPIES = ("softmax_cross_entropy", "binary_cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,35 @@ def _output_activation_removed(training: Training, evidence: Evidence) -> Traini
     if logarithm is None or not are_probabilities(evidence.outputs):
         return None
     return training.altered(loss=lambda outputs, y: theirs(logarithm(outputs), y))
+
+
+def _loss_of_logits(training: Training, evidence: Evidence) -> Training | None:
+    """The same loss, computed from logits: ln Σ exp(z) − z_y, which never takes the logarithm of 0.
+
+    That it is the same is seen by its values, of logits or of their softmax (sigmoid).
+    """
+    n_outputs = evidence.outputs.shape[1]
+    if training.step is not None or training.loss_record(n_outputs) in CROSS_ENTROPIES:
+        return None
+    stable = training.altered(loss=training.backend.loss_of_logits(n_outputs))
+    y = training.y[:MOST_LOOKED_AT]
+    logits = np.random.default_rng(0).normal(size=(len(y), n_outputs)).astype(np.float32)
+    expected = _value_of(stable, logits, y)
+    if np.isclose(_value_of(training, logits, y), expected, rtol=1e-3):
+        return stable
+    module = training.backend.surgery.without_last_activation(training.module)
+    record = "binary_cross_entropy" if n_outputs == 1 else "softmax_cross_entropy"
+    probabilities = get_loss(record).link(logits)
+    is_same = np.isclose(_value_of(training, probabilities, y), expected, rtol=1e-3)
+    return stable.altered(module=module) if module is not None and is_same else None
+
+
+def _value_of(training: Training, outputs: np.ndarray, y: np.ndarray) -> float:
+    """A loss of raw outputs; NaN where it takes none such."""
+    try:
+        return loss_of(training, outputs, y)
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return float("nan")
 
 
 def _clipped(training: Training, evidence: Evidence) -> Training | None:
@@ -194,10 +225,15 @@ def _stopped_early(training: Training, evidence: Evidence) -> Training | None:
 
 
 def _more_regularised(training: Training, evidence: Evidence) -> Training | None:
+    """A penalty, or where the loop takes none the optimizer's weight decay."""
     if not training.takes("l2"):
-        return None
-    stronger = {**training.options, "l2": max(1e-2, 10 * float(training.options.get("l2", 0.0)))}
-    return training.altered(options=stronger)
+        decay = training.optimizer.defaults.get("weight_decay")
+        if decay is None:
+            return None
+        stronger = with_settings(training.optimizer, weight_decay=max(1e-2, 10 * float(decay)))
+        return training.altered(optimizer=stronger)
+    penalty = max(1e-2, 10 * float(training.options.get("l2", 0.0)))
+    return training.altered(options={**training.options, "l2": penalty})
 
 
 def _class_weights(training: Training, evidence: Evidence) -> Training | None:
@@ -297,6 +333,12 @@ PRESCRIPTIONS: dict[str, Prescription] = {
             _output_activation_removed,
         ),
         Prescription(
+            "loss_of_logits",
+            "no softmax or sigmoid at the end, and cross-entropy computed from the logits",
+            "(4)",
+            _loss_of_logits,
+        ),
+        Prescription(
             "unfreeze",
             "let all parameters learn",
             "(6)",
@@ -328,7 +370,7 @@ PRESCRIPTIONS: dict[str, Prescription] = {
         ),
         Prescription(
             "more_regularisation",
-            "a penalty of 0.01 on the weights",
+            "a penalty, or weight decay, of 0.01 on the weights",
             "",
             _more_regularised,
         ),

@@ -66,7 +66,7 @@ RULES: dict[str, Rule] = {
             "NaN or infinity anywhere",
             "by definition",
             "(1)-(7)",
-            ("standardise_inputs", "rate", "initialize", "clip"),
+            ("standardise_inputs", "loss_of_logits", "rate", "initialize", "clip"),
             symptoms.non_finite,
             ("exploding",),
             certain=True,

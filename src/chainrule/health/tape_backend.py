@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND"]
 
 
+# Batches in a pass over the rows, at least, for which threads are worth their start.
+FEW_STEPS = 8
+
+
 class TapeBackend:
     """See ``Backend``."""
 
@@ -64,6 +68,9 @@ class TapeBackend:
     def knows_loss(self, loss: Any) -> bool:
         return isinstance(loss, str | nn.LossModule)
 
+    def loss_of_logits(self, n_outputs: int) -> Any:
+        return nn.BCEWithLogitsLoss() if n_outputs == 1 else nn.CrossEntropyLoss()
+
     def loss_record(self, loss: Any, n_outputs: int) -> str | None:
         return loss_term(loss, n_outputs).name if self.knows_loss(loss) else None
 
@@ -95,10 +102,13 @@ class TapeBackend:
             return by_hand(training, module, seed)
         # The validation rows are there to judge by: what a training stops on is held out from its own.
         held_out = 0.15 if training.options.get("early_stopping") else None
+        options = dict(training.options)
+        if training.steps_an_epoch < FEW_STEPS:
+            options.setdefault("n_jobs", 1)  # threads gain nothing that starting them does not take
         history = fit(
             module, training.X, training.y, loss=training.loss, optimizer=training.optimizer,
             epochs=training.epochs, batch_size=training.batch_size, seed=seed, validation=held_out, verbose=0,
-            **training.options,
+            **options,
         )  # fmt: skip
         losses: list[float] = history["loss"]
         return losses

@@ -15,12 +15,13 @@ from chainrule.health.gates import BLIND_MARGIN, LEAST_GAIN, MEMORISED_ROWS, MEM
 from chainrule.health.prescriptions import PRESCRIPTIONS
 from chainrule.health.proof import WORST_SCORE, Proof
 from chainrule.health.rules import RULES
+from chainrule.health.words import curvature_rows, flow_words, number
 
 if TYPE_CHECKING:
     from chainrule.health.examination import Checkup
 
 __all__ = [
-    "Verdict", "against_limit", "before_and_after", "gate_rows", "judged", "number", "place", "remedies_of",
+    "OF_FLOW", "Verdict", "against_limit", "before_and_after", "gate_rows", "judged", "place", "remedies_of",
     "remedy_words", "score_name", "score_text", "sweep_words", "to_text", "training_words", "untried",
     "verdict_of", "verdict_sentence", "with_consequences",
 ]  # fmt: skip
@@ -31,6 +32,8 @@ NAMES = 11
 SPARKS = "▁▂▃▄▅▆▇█"
 MOST_REMEDIES = 3
 PLACES = {"": "the whole network", "X": "X, the inputs", "y": "y, the targets"}
+# Rules of a signal that shrinks or grows from layer to layer, which the Jacobians explain.
+OF_FLOW = ("vanishing", "exploding")
 
 # What a rule cannot be judged without. Others need the data and the network alone.
 NEEDS = {
@@ -67,6 +70,9 @@ def to_text(checkup: Checkup, proofs: Sequence[Proof] = ()) -> str:
     for note in notes:
         lines += _finding(note, evidence, proofs, " - ")
     lines += _proofs(proofs)
+    if evidence.curvature is not None:
+        rows = curvature_rows(evidence.curvature, evidence.training.learning_rate)
+        lines += _section("Curvature", "; ".join(f"{name} {value}" for name, value in rows))
     lines += _passed(checkup)
     lines += _missing(checkup)
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -226,6 +232,8 @@ def _finding(finding: Finding, evidence: Evidence, proofs: Sequence[Proof], mark
     rows.append(("rule", f"{finding.formula} ({finding.source})"))
     if finding.equation not in ("", finding.source):
         rows.append(("equation", finding.equation))
+    if finding.code in OF_FLOW and (words := flow_words(evidence.spectrum)):
+        rows.append(("factors", words))
     remedies = remedies_of(finding, proofs)
     helped = [one for one in remedies if one.after and one.helped]
     others = [one for one in remedies if one not in helped]
@@ -413,25 +421,6 @@ def _missing(checkup: Checkup) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------- words
-
-
-def number(value: float) -> str:
-    """A number as people read it.
-
-    Examples
-    --------
-    >>> number(14100662.3), number(0.5), number(-0.0), number(1234.0)
-    ('1.41e+07', '0.5', '0', '1,234')
-    >>> number(float("inf")), number(float("nan"))
-    ('infinite', 'no number')
-    """
-    if math.isnan(value):
-        return "no number"
-    if math.isinf(value):
-        return "infinite" if value > 0 else "-infinite"
-    if value == round(value) and abs(value) < 1e6:
-        return f"{value + 0.0:,.0f}"
-    return f"{value:.3g}"
 
 
 def score_text(score: float) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from chainrule.health import torch_surgery
 from chainrule.health.backends import as_number, by_hand
 from chainrule.health.libraries import pytorch
+from chainrule.health.torch_course import Course
 from chainrule.health.torch_optimizers import TorchOptimizer
 
 if TYPE_CHECKING:
@@ -119,12 +120,18 @@ class TorchBackend:
     def knows_loss(self, loss: Any) -> bool:
         return type(loss).__module__ == "torch.nn.modules.loss"
 
+    def loss_of_logits(self, n_outputs: int) -> Any:
+        losses = pytorch().nn
+        return losses.BCEWithLogitsLoss() if n_outputs == 1 else losses.CrossEntropyLoss()
+
     def loss_record(self, loss: Any, n_outputs: int) -> str | None:
         if type(loss).__name__ == "PoissonNLLLoss":
             return "poisson" if loss.log_input else None
         return LOSS_RECORDS.get(type(loss).__name__) if self.knows_loss(loss) else None
 
     def takes(self, training: Training, option: str) -> bool:
+        if option in ("early_stopping", "schedule"):  # between the epochs, whoever wrote the step
+            return True
         is_weighable = option == "class_weight" and type(training.loss).__name__ == "CrossEntropyLoss"
         return training.step is None and (
             option == "clip_norm" or (is_weighable and training.loss.weight is None)
@@ -158,7 +165,10 @@ class TorchBackend:
         return step
 
     def epochs(self, training: Training, module: Any, seed: int) -> list[float]:
-        return by_hand(training, module, seed)
+        course = Course(training, module, seed)
+        losses = by_hand(course.training, module, seed, course)
+        course.finish()
+        return losses
 
 
 def _weighted(training: Training) -> Training:

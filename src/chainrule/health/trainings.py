@@ -7,6 +7,7 @@ are functions from one to another. Nothing here changes the module that it was g
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "run",
     "score_of",
     "snapshot",
+    "timed",
 ]
 
 # Rows that losses and scores are measured on, at most.
@@ -64,6 +66,8 @@ class Training:
         The user's own training step, where it is not the usual one.
     output_shape : tuple of int, optional
         Of one row's raw outputs, where that is not (k,): () or, of an image, (c, h, w).
+    notes : tuple of str
+        What was not taken as it was given.
     """
 
     module: Any
@@ -77,6 +81,7 @@ class Training:
     options: Mapping[str, Any] = field(default_factory=dict)
     step: Step | None = None
     output_shape: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def altered(self, **changes: Any) -> Training:
         """The same training but for some attributes."""
@@ -227,6 +232,16 @@ def run(
         if not np.isfinite(training.X).all():  # nothing was trained
             validation = None if validation is None else Measured(float("nan"), float("nan"))
         return Run(module, before, measure(training, module), validation, losses, training.n_steps)
+
+
+def timed(training: Training, n_steps: int, seed: int = 0) -> tuple[float, int]:
+    """Seconds that about so many steps take, without measuring anything else, and how many they were."""
+    part, backend = _shortened(training, n_steps, seed), training.backend
+    with backend.session(seed):
+        module = backend.copied(training.module)
+        began = time.perf_counter()
+        _losses(part, module, seed)
+        return time.perf_counter() - began, part.n_steps
 
 
 def _losses(training: Training, module: Any, seed: int) -> list[float]:

@@ -18,7 +18,7 @@ from chainrule.health.telemetry import Snapshot
 from chainrule.health.watch_layers import LayerView
 from chainrule.health.watch_report import WatchFinding
 
-__all__ = ["Look", "findings_of"]
+__all__ = ["Look", "findings_of", "update_ratios"]
 
 # Rows of which a unit must be 0 for each to be called dead.
 DEAD_ROWS = 500
@@ -99,6 +99,15 @@ class Look:
     def hidden(self) -> list[LayerView]:
         """All of these but the last."""
         return self.linear[:-1]
+
+
+def update_ratios(looks: list[Look]) -> dict[str, list[tuple[int, float]]]:
+    """Of each parameter, step and ‖ΔW‖/‖W‖."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for look in looks:
+        for name, ratio in look.ratios.items():
+            found.setdefault(name, []).append((look.step, ratio))
+    return found
 
 
 @dataclass
@@ -290,7 +299,8 @@ def _non_finite(looks: list[Look]) -> _Held | None:
 
 def _symmetry(looks: list[Look]) -> _Held | None:
     worst = max(looks[-1].hidden, key=lambda view: view.state.duplicates, default=None)
-    if worst is None or worst.state.duplicates <= 0.5 or len(looks) < 2:
+    # NaN, where it was not measured, is not above the limit.
+    if worst is None or not worst.state.duplicates > 0.5 or len(looks) < 2:
         return None
     share, name = worst.state.duplicates, worst.state.name
     detail = f"{share:.0%} of layer {name}'s units have the weights and the gradient of another"
@@ -329,7 +339,7 @@ def _saturation(looks: list[Look]) -> _Held | None:
     shares = [{view.state.name: view.state.saturated for view in look.hidden} for look in looks]
     worst = max(shares[-1], key=lambda name: shares[-1][name], default="")
     share = shares[-1].get(worst, 0.0)
-    if share <= 0.5:
+    if not share > 0.5:
         return None
     early = all(one.get(worst, 0.0) > 0.5 for one in shares[:2])
     detail = f"σ' is below 5 % of its maximum for {share:.0%} of layer {worst}'s values"

@@ -18,7 +18,7 @@ from chainrule.health.watch_hooks import Notes, Window, is_leaf, patched
 from chainrule.health.watch_layers import LayerView, is_normalisation, layers_of, weight_of, weights_only
 from chainrule.health.watch_numbers import array, is_any, is_torch, norm
 from chainrule.health.watch_report import WatchReport
-from chainrule.health.watch_rules import Look, findings_of
+from chainrule.health.watch_rules import Look, findings_of, update_ratios
 from chainrule.nn.module import Module
 from chainrule.optim import Optimizer
 
@@ -174,7 +174,7 @@ class Watch:
             notes.append("no step could be looked at" if self.n_steps else "no optimizer.step() was seen")
         return WatchReport(
             [look.snapshot() for look in self._looks],
-            _ratios(self._looks),
+            update_ratios(self._looks),
             findings_of(self._looks, unmoved),
             notes,
             self.n_steps,
@@ -385,12 +385,3 @@ def _first_non_finite(window: Window, step: _Step, loss: float | None, named: li
         if not math.isfinite(step.norms.get(~id(one), 0.0)):
             return f"the gradient of {name}"
     return ""
-
-
-def _ratios(looks: list[Look]) -> dict[str, list[tuple[int, float]]]:
-    """Of each parameter, step and ‖ΔW‖/‖W‖."""
-    found: dict[str, list[tuple[int, float]]] = {}
-    for look in looks:
-        for name, ratio in look.ratios.items():
-            found.setdefault(name, []).append((look.step, ratio))
-    return found
