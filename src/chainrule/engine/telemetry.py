@@ -130,16 +130,19 @@ def parameter_sums(dtype: Any) -> Kernel:
     """
     entries, penalised_squares = entries_of(dtype), _penalised_squares(dtype)
     real, zero = np.dtype(dtype).type, zero_of(dtype)
+    room = room_of(np.float64, 1, BLOCK)
 
     def parameter_sums_part(
         sample, factor, l2, l1, before, parameters, gradient, previous, stride, rows, first, count, penalised,
         sums, first_block, n_blocks,
     ):  # fmt: skip
         own_l2, own_l1 = (real(factor * l2), real(factor * l1)) if penalised else (zero, zero)
+        squares = room(BLOCK)  # of each column: one sum over all would be added up number by number
         for start in range(first, first + count, BLOCK):
             n = min(BLOCK, first + count - start)
             own = doubles(sums, (sample * n_blocks + first_block + start // BLOCK) * 3, 3)
-            squares = 0.0
+            for j in range(n):
+                squares[j] = 0.0
             for row in range(rows):
                 w, old = (
                     entries(parameters, row * stride + start, n),
@@ -147,18 +150,21 @@ def parameter_sums(dtype: Any) -> Kernel:
                 )
                 if before:
                     for j in range(n):
-                        squares += np.float64(w[j]) * np.float64(w[j])
+                        squares[j] += np.float64(w[j]) * np.float64(w[j])
                         old[j] = w[j]
                 else:
                     for j in range(n):
                         change = np.float64(w[j]) - np.float64(old[j])
-                        squares += change * change
+                        squares[j] += change * change
+            total = 0.0
+            for j in range(n):
+                total += squares[j]
             if before:
                 own[GRADIENT_SQUARES] = penalised_squares(
                     parameters, gradient, stride, rows, start, n, own_l2, own_l1
                 )
-                own[PARAMETER_SQUARES] = squares
+                own[PARAMETER_SQUARES] = total
             else:
-                own[CHANGE_SQUARES] = squares
+                own[CHANGE_SQUARES] = total
 
     return Kernel(parameter_sums_part, (), dtype)
