@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +22,7 @@ __all__ = ["checkup", "checkup_of_training"]
 
 
 @errors_in_one_line
-def checkup(
+def checkup(  # noqa: PLR0913 - one parameter an option
     model: Annotated[Path | None, typer.Argument(help="A model that `chainrule train` saved.")] = None,
     data: Annotated[
         Path | None, typer.Argument(help="Rows to learn from: a table with the columns and the target.")
@@ -33,6 +35,12 @@ def checkup(
     bench: Annotated[
         bool, typer.Option("--bench", help="Judge the checkup on its own benchmark instead of a model.")
     ] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="With --bench: other tools' rules beside it.")
+    ] = True,
+    through_torch: Annotated[
+        bool, typer.Option("--torch", help="With --bench: hand every network over as a torch.nn.Module.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,10 +48,10 @@ def checkup(
     if bench:
         if model is not None or prescribe or html is not None:
             raise ValueError("--bench takes no model, no --prescribe and no --html")
-        from chainrule.health.suite.score import main
-
-        main([])
+        _bench(peers, through_torch, quiet or as_json, as_json)
         return
+    if through_torch:
+        raise ValueError("--torch is for --bench")
     if model is None or data is None:
         raise ValueError("give a model that `chainrule train` saved and a table to learn from, or --bench")
     if html is not None:
@@ -62,6 +70,16 @@ def checkup(
             typer.echo(f"Report {html}")
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _bench(peers: bool, through_torch: bool, quiet: bool, as_json: bool) -> None:
+    from chainrule.health.suite.bench import run
+
+    if through_torch and importlib.util.find_spec("torch") is None:
+        raise ValueError("--torch needs PyTorch: pip install 'chainrule[torch]'")
+    told = run(through_torch=through_torch, peers=peers, say=(lambda text: None) if quiet else typer.echo)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
 
 
 def _examined(model: Path, data: Path, budget: str) -> Checkup:
