@@ -73,11 +73,12 @@ def checkup(  # noqa: PLR0913 - one parameter an option
 
 
 def _bench(peers: bool, through_torch: bool, quiet: bool, as_json: bool) -> None:
-    from chainrule.health.suite.bench import run
+    from chainrule.health.suite import bench, torch_cases
 
     if through_torch and importlib.util.find_spec("torch") is None:
         raise ValueError("--torch needs PyTorch: pip install 'chainrule[torch]'")
-    told = run(through_torch=through_torch, peers=peers, say=(lambda text: None) if quiet else typer.echo)
+    change = torch_cases.through_torch if through_torch else None
+    told = bench.run(change=change, peers=peers, say=(lambda text: None) if quiet else typer.echo)
     if as_json:
         typer.echo(json.dumps(told, indent=2))
 

@@ -11,7 +11,13 @@ from chainrule.health.suite.twins import Twin
 from chainrule.optim import SGD
 
 # After which the rules have fired already.
-EPOCHS = {"long-training-diabetes": 60, "fast-sgd-plane": 15, "frozen-iris": 5, "relu-output-plane": 8}
+EPOCHS = {
+    "long-training-diabetes": 60,
+    "fast-sgd-plane": 15,
+    "frozen-iris": 5,
+    "relu-output-plane": 8,
+    "deep-sigmoid-circles": 8,
+}
 
 
 @cache

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from chainrule.health.suite import torch_cases, torchmortem_peer
+from chainrule.health.suite import torchmortem_peer
 from chainrule.health.suite.admission import admitted_names
 from chainrule.health.suite.cases import CASES, Case, half_of
 from chainrule.health.suite.controls import CONTROLS
 from chainrule.health.suite.peers import NAMED_CAUSES, PEERS, fired
 from chainrule.health.suite.recorder import record
 from chainrule.health.suite.score import Outcome, judge, line, summary, table
+from chainrule.health.trainings import Training
 
 __all__ = ["TITLES", "Verdict", "compared", "comparison", "run", "verdicts_of_peers"]
 
@@ -53,7 +54,7 @@ class Verdict:
 
 def run(
     *,
-    through_torch: bool = False,
+    change: Callable[[Training], Training] | None = None,
     peers: bool = True,
     parts: Sequence[str] = ("",),
     say: Callable[[str], Any] = lambda text: None,
@@ -62,8 +63,8 @@ def run(
 
     Parameters
     ----------
-    through_torch : bool
-        Hand every training over in PyTorch's classes.
+    change : callable, optional
+        Makes of each training what the checkup is given: ``torch_cases.through_torch``, say.
     peers : bool
         Run the other tools' rules too. They see the training as it is here, once an epoch; torchmortem, where
         it is installed, sees every step of it in PyTorch.
@@ -77,7 +78,6 @@ def run(
     dict
         Plain data: ``summary``, ``comparison``, and every ``outcome`` and ``verdict``.
     """
-    change = torch_cases.through_torch if through_torch else None
     admitted = admitted_names()
     cases = [
         case for case in (*CASES, *CONTROLS)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,19 +36,11 @@ MEASURING = 10.0
 EQUIVALENCE = Path(__file__).with_name("equivalence.json")
 
 
-def restoring(case: Case, codes: Iterable[str] = tuple(PRESCRIPTIONS)) -> dict[str, float]:
-    """The remedies that bring a case back, of those with these codes, and its mean points with each.
-
-    Examples
-    --------
-    >>> from chainrule.health import suite
-    >>> found = restoring(suite.CASES[0], ["initialize", "rate"])
-    >>> list(found), found["initialize"] > 90
-    (['initialize'], True)
-    """
+def restoring(case: Case) -> dict[str, float]:
+    """The remedies of the whole menu that bring a case back, and its mean points with each."""
     evidence = gather(case.training(0), MEASURING, 0)
     least = healthy_points(case.name, SEEDS) - RESTORED_WITHIN
-    found = {code: _points_with(case, evidence, code, least) for code in codes}
+    found = {code: _points_with(case, evidence, code, least) for code in PRESCRIPTIONS}
     return {code: round(reached, 2) for code, reached in found.items() if reached is not None}
 
 
