@@ -10,7 +10,7 @@ import pytest
 from chainrule import nn
 from chainrule.health.suite import CASES, CONTROLS, torchmortem_peer
 from chainrule.health.suite.score import judge
-from chainrule.health.suite.torch_cases import in_torch, kept_in_torch, of_any_targets, through_torch
+from chainrule.health.suite.torch_cases import in_torch, of_any_targets, through_torch
 from chainrule.health.suite.twins import Twin
 from chainrule.health.trainings import Training, loss_of, outputs_of
 from chainrule.optim import Adam
@@ -55,16 +55,6 @@ def test_a_training_through_pytorch_is_the_same(name):
         )
         expected = loss_of(given, outputs, given.y[:40])
         np.testing.assert_allclose(loss_of(got, outputs, given.y[:40]), expected, rtol=1e-4)
-
-
-def test_a_training_may_be_kept_in_pytorch():
-    given = made("not-zeroed-digits"), made("slow-sgd-wine")
-    for training, kept in zip(given, map(kept_in_torch, given), strict=True):
-        assert isinstance(kept.module, torch.nn.Module)
-        assert (kept.step is None) == (training.step is None)
-        assert kept.epochs == training.epochs
-    with pytest.raises(ValueError, match="takes the settings"):
-        kept_in_torch(made("strong-l2-digits"))
 
 
 def test_the_verdict_is_the_same_through_pytorch():

@@ -14,13 +14,12 @@ from typing import Any
 from chainrule import nn
 from chainrule.exports import to_torch
 from chainrule.health.describe import described
-from chainrule.health.describe_torch import torch_training
 from chainrule.health.libraries import pytorch
 from chainrule.health.suite.faults import Log, NegatedLoss, Softmax, step_without_zero_grad
 from chainrule.health.trainings import Training
 from chainrule.optim import Optimizer
 
-__all__ = ["TorchParts", "in_torch", "kept_in_torch", "of_any_targets", "through_torch"]
+__all__ = ["TorchParts", "in_torch", "of_any_targets", "through_torch"]
 
 Function = Callable[[Any, Any], Any]
 
@@ -61,22 +60,6 @@ def through_torch(training: Training) -> Training:
         parts.module, (training.X, training.y), loss=parts.loss, optimizer=parts.optimizer,
         validation=training.validation, batch_size=training.batch_size, epochs=training.epochs,
         step=parts.step, **training.options,
-    )  # fmt: skip
-
-
-def kept_in_torch(training: Training) -> Training:
-    """The training on PyTorch itself, though this library could run it: as of a module that it has not.
-
-    Raises
-    ------
-    ValueError
-        If the training has an option of ``fit`` that there is none for in PyTorch.
-    """
-    parts = in_torch(training)
-    own = {"batch_size": training.batch_size, "epochs": training.epochs, "step": parts.step}
-    return torch_training(
-        parts.module, parts.loss, parts.optimizer, (training.X, training.y), training.validation,
-        {**own, **training.options},
     )  # fmt: skip
 
 
