@@ -1,5 +1,6 @@
 """``chainrule checkup``: its verdict, its exit code, and what it writes; ``train --checkup``."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -79,18 +80,28 @@ def test_a_model_behind_a_preprocessor(tmp_path, rng):
 
 
 def test_the_benchmark(monkeypatch):
-    import chainrule.health.suite.score as score
+    import chainrule.health.suite.bench as bench
 
-    monkeypatch.setattr(score, "CASES", [one for one in score.CASES if one.name == "zero-weights-digits"])
-    monkeypatch.setattr(score, "CONTROLS", score.CONTROLS[:1])
+    monkeypatch.setattr(bench, "CASES", [one for one in bench.CASES if one.name == "slow-sgd-wine"])
+    monkeypatch.setattr(bench, "CONTROLS", [])
     text = succeed("checkup", "--bench")
-    assert "zero-weights-digits" in text
+    assert "slow-sgd-wine" in text
     assert "first cause right" in text
+    assert "SageMaker Debugger" in text
+    told = json.loads(succeed("checkup", "--bench", "--no-peers", "--json"))
+    assert told["summary"]["tuning"]["first cause right"] == 1
+    assert list(told["comparison"]) == ["chainrule"]
+
+
+def test_the_benchmark_in_pytorch_needs_pytorch(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "--torch needs PyTorch" in fail("checkup", "--bench", "--torch")
 
 
 def test_what_is_refused(tmp_path, good, penguins_path, penguins):
     assert fail("checkup").startswith("give a model that `chainrule train` saved and a table")
     assert fail("checkup", good).startswith("give a model that `chainrule train` saved and a table")
+    assert fail("checkup", good, "--torch") == "--torch is for --bench"
     assert (
         fail("checkup", good, "--bench")
         == "--bench takes no model, no --prescribe, no --curvature and no --html"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +38,12 @@ def checkup(  # noqa: PLR0913 - one parameter an option
     bench: Annotated[
         bool, typer.Option("--bench", help="Judge the checkup on its own benchmark instead of a model.")
     ] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="With --bench: other tools' rules beside it.")
+    ] = True,
+    through_torch: Annotated[
+        bool, typer.Option("--torch", help="With --bench: hand every network over as a torch.nn.Module.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,10 +51,10 @@ def checkup(  # noqa: PLR0913 - one parameter an option
     if bench:
         if model is not None or prescribe or curvature or html is not None:
             raise ValueError("--bench takes no model, no --prescribe, no --curvature and no --html")
-        from chainrule.health.suite.score import main
-
-        main([])
+        _bench(peers, through_torch, quiet or as_json, as_json)
         return
+    if through_torch:
+        raise ValueError("--torch is for --bench")
     if model is None or data is None:
         raise ValueError("give a model that `chainrule train` saved and a table to learn from, or --bench")
     if html is not None:
@@ -65,6 +73,17 @@ def checkup(  # noqa: PLR0913 - one parameter an option
             typer.echo(f"Report {html}")
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _bench(peers: bool, through_torch: bool, quiet: bool, as_json: bool) -> None:
+    from chainrule.health.suite import bench, torch_cases
+
+    if through_torch and importlib.util.find_spec("torch") is None:
+        raise ValueError("--torch needs PyTorch: pip install 'chainrule[torch]'")
+    change = torch_cases.through_torch if through_torch else None
+    told = bench.run(change=change, peers=peers, say=(lambda text: None) if quiet else typer.echo)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
 
 
 def _examined(model: Path, data: Path, budget: str, curvature: bool) -> Checkup:

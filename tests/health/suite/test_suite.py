@@ -142,16 +142,16 @@ def test_a_case_is_admitted_again(name):
     case = by_name(name)
     shipped = json.loads(admission.ADMITTED.read_text())
     record = next(one for kind in ("cases", "controls") for one in shipped[kind] if one["case"] == name)
-    found = admission.admit(case)
+    found = admission.admit(case, seeds=[0, 1])
     assert found.admitted
-    np.testing.assert_allclose(found.twin_scores, record["twin_scores"], atol=3)
-    np.testing.assert_allclose(found.cost, record["cost"], atol=3)
+    np.testing.assert_allclose(found.twin_scores, record["twin_scores"][:2], atol=3)
+    np.testing.assert_allclose(found.edited_scores, record["edited_scores"][:2], atol=3)
 
 
 def test_a_fault_that_costs_nothing_is_not_admitted():
     harmless = by_name("linear-moons")
     found = admission.admit(
-        type(harmless)("none", "no_activation", "moons", harmless.twin, lambda twin: twin)
+        type(harmless)("none", "no_activation", "moons", harmless.twin, lambda twin: twin), seeds=[0]
     )
     assert not found.admitted
     assert found.cost == 0

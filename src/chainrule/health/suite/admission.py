@@ -21,7 +21,7 @@ from chainrule.health.suite.cases import CASES, Case, half_of
 from chainrule.health.suite.controls import CONTROLS
 from chainrule.health.trainings import Run, Training, outputs_of, run
 
-__all__ = ["Admission", "admit", "admitted_names", "constant_points", "points"]
+__all__ = ["Admission", "admit", "admitted_names", "constant_points", "healthy_points", "points"]
 
 # Points that a fault must cost in the mean over the seeds.
 LEAST_COST = 5.0
@@ -148,6 +148,13 @@ def admitted_names() -> set[str]:
     """Names of the cases and controls that the shipped measurement has admitted."""
     found = json.loads(ADMITTED.read_text())
     return {one["case"] for kind in ("cases", "controls") for one in found[kind] if one["admitted"]}
+
+
+def healthy_points(name: str, seeds: Sequence[int]) -> float:
+    """Mean points of the healthy twin of a case, by name, at some of the seeds of the shipped measurement."""
+    found = json.loads(ADMITTED.read_text())
+    record = next(one for one in found["cases"] if one["case"] == name)
+    return float(np.mean([record["twin_scores"][found["seeds"].index(seed)] for seed in seeds]))
 
 
 # -------------------------------------------------------------------------------------------- command line

@@ -250,7 +250,7 @@ class NegatedLoss:
     """Minus a loss: what is minimized grows worse."""
 
     def __init__(self, training: Training) -> None:
-        self.loss = loss_function(training)
+        self.negated, self.loss = training.loss, loss_function(training)
 
     def __call__(self, outputs: Any, y: Any) -> Any:
         """−loss."""

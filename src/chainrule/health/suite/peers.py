@@ -13,19 +13,12 @@ documentation, or the published program, of the tool, and asks for nothing that 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from chainrule.health.suite.cases import CASES, half_of
-from chainrule.health.suite.controls import CONTROLS
-from chainrule.health.suite.recorder import Activation, Recording, Snapshot, record
+from chainrule.health.suite.recorder import Activation, Recording, Snapshot
 
 __all__ = ["NAMED_CAUSES", "PEERS", "fired"]
 
@@ -428,42 +421,3 @@ NAMED_CAUSES: dict[str, tuple[str, ...]] = {
     "unchanged_weight": ("rate_low", "frozen"),
     "out_of_range": ("output_range",),
 }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Record every case once, print which rules fire, write it."""
-    parser = argparse.ArgumentParser(description="Other tools' rules on the benchmark.")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--only", nargs="*", default=[""], help="parts of the names to run")
-    chosen = parser.parse_args(arguments)
-    found: list[dict[str, Any]] = []
-    for case in (*CASES, *CONTROLS):
-        if any(part in case.name for part in chosen.only):
-            recording = record(case.training(0))
-            rules = {peer: fired(peer, recording) for peer in PEERS}
-            found.append({"case": case.name, "half": half_of(case), "causes": list(case.causes), **rules})
-            sys.stdout.write(f"{case.name:28} {rules}\n")
-    sys.stdout.write("\n".join(_summary(found)) + "\n")
-    if chosen.out is not None:
-        chosen.out.write_text(json.dumps(found, indent=1) + "\n")
-
-
-def _summary(found: list[dict[str, Any]]) -> list[str]:
-    faulty = [one for one in found if one["causes"]]
-    healthy = [one for one in found if not one["causes"]]
-    lines = []
-    for peer in PEERS:
-        named = [
-            bool(set(one["causes"]) & {cause for rule in one[peer] for cause in NAMED_CAUSES.get(rule, ())})
-            for one in faulty
-        ]
-        lines.append(
-            f"{peer}: {sum(bool(one[peer]) for one in faulty)} of {len(faulty)} faults detected, "
-            f"{sum(named)} causes named, {sum(bool(one[peer]) for one in healthy)} of {len(healthy)} "
-            "controls suspected"
-        )
-    return lines
-
-
-if __name__ == "__main__":
-    main()
