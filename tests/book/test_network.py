@@ -64,3 +64,4 @@ class TestDiagrams:
             diagrams.Recorded("mul", "", (1, 2), False),
         ]
         assert diagrams._rows(nodes) == [0, 1, 1, 2]
+        assert diagrams._lanes(nodes) == [0, 0, 1, 0]

@@ -7,7 +7,6 @@ is 340 units wide, which a phone shows without scaling, so a flow runs down the 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -272,25 +271,17 @@ def record(title: str, nodes: Sequence[Recorded]) -> str:
     >>> record("sin x", nodes).count("<rect")
     2
     """
-    rows = _rows(nodes)
-    grouped: defaultdict[int, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        grouped[row].append(number)
-    step, box = 70.0, 40.0
-    canvas = Canvas(title, step * max(grouped) + box + 8)
-    places: dict[int, tuple[float, float]] = {}
-    for row, members in grouped.items():
-        # Under the middle of what they were computed from, as far as there is an order to choose.
-        members.sort(key=lambda number: _middle(nodes[number], places))
-        for column, number in enumerate(members):
-            places[number] = (WIDTH * (column + 0.5) / len(members), 4 + step * row)
-    wide = min(104.0, WIDTH / max(map(len, grouped.values())) - 10)
+    rows, lanes = _rows(nodes), _lanes(nodes)
+    step, box, lane = 70.0, 40.0, WIDTH / (1 + max(lanes))
+    canvas = Canvas(title, step * max(rows) + box + 8)
+    places = [(lane * (at + 0.5), 4 + step * row) for at, row in zip(lanes, rows, strict=True)]
+    wide = min(104.0, lane - 10)
     for number, one in enumerate(nodes):
         x, top = places[number]
         for index in one.inputs:
             above, ends = places[index]
             _arrow(canvas, (above, ends + box), (x + (above - x) * 0.12, top - 2))
-    for (x, top), one in ((places[number], one) for number, one in enumerate(nodes)):
+    for (x, top), one in zip(places, nodes, strict=True):
         canvas.rectangle(x - wide / 2, top, wide, box, "cell")
         canvas.words(x, top + 16, one.name, "second" if one.is_leaf else "accent", anchor="middle")
         canvas.words(x, top + 33, one.detail, "muted", anchor="middle")
@@ -298,17 +289,21 @@ def record(title: str, nodes: Sequence[Recorded]) -> str:
 
 
 def _rows(nodes: Sequence[Recorded]) -> list[int]:
-    """How far down each node stands: an operation below its inputs, a leaf just above its first use."""
-    rows: list[int] = []
-    for one in nodes:
-        rows.append(1 + max((rows[index] for index in one.inputs), default=-1))
-    for number, one in enumerate(nodes):
-        users = [rows[other] for other, node in enumerate(nodes) if number in node.inputs]
-        if one.is_leaf and users:
-            rows[number] = min(users) - 1
-    return rows
+    """How far down each node stands: just above the first that reads it, the last one at the foot."""
+    above = [0] * len(nodes)  # rows above the foot
+    for number in range(len(nodes) - 1, -1, -1):
+        for index in nodes[number].inputs:
+            above[index] = max(above[index], above[number] + 1)
+    return [max(above) - one for one in above]
 
 
-def _middle(node: Recorded, places: dict[int, tuple[float, float]]) -> float:
-    found = [places[index][0] for index in node.inputs if index in places]
-    return sum(found) / len(found) if found else WIDTH
+def _lanes(nodes: Sequence[Recorded]) -> list[int]:
+    """In which column each node stands: under its first input where that has no column yet, so in chains."""
+    lanes = [-1] * len(nodes)
+    for number in range(len(nodes) - 1, -1, -1):
+        if lanes[number] < 0:
+            lanes[number] = max(lanes) + 1
+        for place, index in enumerate(nodes[number].inputs):
+            if lanes[index] < 0:
+                lanes[index] = lanes[number] if place == 0 else max(lanes) + 1
+    return lanes
