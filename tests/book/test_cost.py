@@ -9,8 +9,10 @@ from chainrule.book.experiments.cost import (
     exponent,
     growth_of_cost,
     layered,
+    passes_in_full,
     products_of_a_sweep,
     times_of_a_sweep,
+    times_of_the_engine,
 )
 from chainrule.tape import Tensor
 from chainrule.tape.primitives.products import linear
@@ -47,7 +49,7 @@ def test_the_tape_is_left_as_it_was():
 
 
 def test_the_growth_is_that_of_the_formulas():
-    found = growth_of_cost((4, 8), layers=2, n=2, repetitions=1)
+    found = growth_of_cost(((4,) * 3, (8,) * 3), n=2, repetitions=1)
     d = np.array([4, 8])
     assert found.parameters.tolist() == (2 * (d**2 + d)).tolist()
     assert found.sweep.tolist() == (2 * d**2 + 3 * d**2).tolist()
@@ -60,7 +62,15 @@ def test_an_exponent_is_that_of_a_power():
     assert exponent(x, 7 * x**1.5) == pytest.approx(1.5)
 
 
-def test_times_are_taken_for_each_width():
-    found = times_of_a_sweep((4, 8), layers=2, n=2, repetitions=3)
+def test_every_pass_of_a_small_network_is_counted():
+    found = passes_in_full((3, 4, 2), n=5)
+    assert found.parameters == 4 * 4 + 5 * 2
+    assert found.counted == found.foretold == 2 * 26 * 5 * (12 + 8)
+    assert found.error < 1e-6
+
+
+@pytest.mark.parametrize("way", [times_of_a_sweep, times_of_the_engine])
+def test_times_are_taken_for_each_width(way):
+    found = way((4, 8), layers=2, n=2, repetitions=3)
     assert found.forward.shape == found.backward.shape == (2, 3)
     assert found.counted == 1.5

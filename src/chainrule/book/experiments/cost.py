@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,19 +14,25 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from chainrule import nn
+from chainrule.engine import EngineExecutor
+from chainrule.execution import prepare
 from chainrule.explain import derive
-from chainrule.tape import Tensor, no_grad
+from chainrule.plan import flatten, lower
+from chainrule.tape import Tensor, finite_differences, no_grad
 from chainrule.tape.primitives.products import linear
 
 __all__ = [
     "Counted",
     "Growth",
+    "PassesInFull",
     "Timed",
     "counted_products",
     "exponent",
     "growth_of_cost",
+    "passes_in_full",
     "products_of_a_sweep",
     "times_of_a_sweep",
+    "times_of_the_engine",
 ]
 
 
@@ -75,11 +82,11 @@ def counted_products() -> Iterator[Products]:
         linear.forward, linear.vjps = forward, vjps
 
 
-def layered(widths: Sequence[int], dtype: Any = np.float32) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
+def layered(widths: Sequence[int], dtype: Any = np.float32, activation: str = "relu") -> nn.Sequential:
+    """Linear layers with an activation between them."""
     modules: list[nn.Module] = []
     for number, (d_in, d_out) in enumerate(pairwise(widths)):
-        modules += [nn.Linear(d_in, d_out, dtype=dtype, rng=number), nn.ReLU()]
+        modules += [nn.Linear(d_in, d_out, dtype=dtype, rng=number), nn.activation_module(activation)]
     return nn.Sequential(*modules[:-1])
 
 
@@ -229,6 +236,33 @@ def times_of_a_sweep(
     return Timed(tuple(widths), layers, forward, backward, 2 - 1 / layers)
 
 
+def times_of_the_engine(
+    widths: Sequence[int] = (64, 128, 256, 512), layers: int = 4, n: int = 512, repetitions: int = 9
+) -> Timed:
+    """Time the compiled engine, which trains: its loss, and its gradient, of which the loss is a part.
+
+    What the gradient takes beyond the median of the loss is the backward pass. Parameters as in
+    ``times_of_a_sweep``; one thread works.
+
+    Examples
+    --------
+    >>> times_of_the_engine((8,), layers=2, n=4, repetitions=3).forward.shape
+    (1, 3)
+    """
+    forward, whole = (np.empty((len(widths), repetitions)) for _ in range(2))
+    for row, width in enumerate(widths):
+        net = layered((width,) * (layers + 1))
+        plan = lower(net, "half_squared_error")
+        parameters = flatten(net.state_dict(), plan.parameters, np.float32)
+        engine = EngineExecutor(plan, parameters, np.empty(0, np.float32), n_threads=1)
+        X = np.random.default_rng(width).normal(size=(n, width))
+        examples = prepare(plan, X, np.zeros((n, width)))
+        forward[row] = _seconds(partial(engine.loss, examples), repetitions)
+        whole[row] = _seconds(partial(engine.gradient, examples), repetitions)
+    backward = whole - np.median(forward, axis=1, keepdims=True)
+    return Timed(tuple(widths), layers, forward, backward, 2 - 1 / layers)
+
+
 @dataclass(frozen=True, eq=False)
 class Growth:
     """What all gradients cost, by one sweep and by passes for each parameter, as networks grow.
@@ -253,18 +287,24 @@ class Growth:
     passes_seconds: np.ndarray
 
 
+# Three layers, wider and wider.
+WIDER = tuple((width,) * 4 for width in (32, 64, 128, 256, 512))
+
+
 def growth_of_cost(
-    widths: Sequence[int] = (32, 64, 128, 256, 512), layers: int = 3, n: int = 256, repetitions: int = 7
+    architectures: Sequence[Sequence[int]] = WIDER,
+    n: int = 256,
+    repetitions: int = 7,
 ) -> Growth:
-    """Count and time both ways to all gradients, for networks of equal layers.
+    """Count and time both ways to all gradients, for networks of several sizes.
 
     A pass for each parameter is a central difference: the loss with the parameter a little larger, and a
     little smaller. The products of one such pass are counted live, as those of the sweep are.
 
     Parameters
     ----------
-    widths : sequence of int
-    layers : int
+    architectures : sequence of sequence of int
+        Widths d_0 ... d_L of each network.
     n : int
         Rows of the batch that is timed.
     repetitions : int
@@ -275,18 +315,18 @@ def growth_of_cost(
 
     Examples
     --------
-    >>> found = growth_of_cost((4, 8), layers=1, n=2, repetitions=1)
+    >>> found = growth_of_cost(((4, 4), (8, 8)), n=2, repetitions=1)
     >>> found.parameters, found.sweep, found.passes            # P = d² + d; 2 d²; 2 P d²
     (array([20, 72]), array([ 32, 128]), array([ 640, 9216]))
     """
-    rows = [_both_ways((width,) * (layers + 1), n, repetitions) for width in widths]
+    rows = [_both_ways(widths, n, repetitions) for widths in architectures]
     parameters, sweep, passes, sweep_seconds, pass_seconds = (
         np.array(one) for one in zip(*rows, strict=True)
     )
     return Growth(parameters, sweep, passes, sweep_seconds, 2 * parameters * pass_seconds)
 
 
-def _both_ways(widths: tuple[int, ...], n: int, repetitions: int) -> tuple[int, int, int, float, float]:
+def _both_ways(widths: Sequence[int], n: int, repetitions: int) -> tuple[float, ...]:
     net = layered(widths)
     P = sum(one.size for one in net.parameters())
     X = Tensor(np.random.default_rng(P).normal(size=(n, widths[0])).astype(np.float32))
@@ -308,18 +348,70 @@ def _both_ways(widths: tuple[int, ...], n: int, repetitions: int) -> tuple[int, 
     with counted_products() as passed:
         one_pass()
     counts = (swept.forward + swept.backward) // n, 2 * P * (passed.forward // n)
-    return P, *counts, _median_seconds(sweep, repetitions), _median_seconds(one_pass, repetitions)
+    seconds = (float(np.median(_seconds(action, repetitions))) for action in (sweep, one_pass))
+    return P, *counts, *seconds
 
 
-def _median_seconds(action: Callable[[], None], repetitions: int) -> float:
+@dataclass(frozen=True)
+class PassesInFull:
+    """All gradients of a small network by two passes for each parameter, none left out.
+
+    Attributes
+    ----------
+    parameters : int
+    counted, foretold : int
+        Multiply-adds as they ran, and 2 P times those of one forward pass.
+    error : float
+        The largest difference from the gradients of one sweep, as a share of the largest entry.
+    """
+
+    parameters: int
+    counted: int
+    foretold: int
+    error: float
+
+
+def passes_in_full(widths: Sequence[int] = (5, 7, 6, 3), n: int = 4, seed: int = 0) -> PassesInFull:
+    """Make every pass of the central differences of a small network, and count what they multiply.
+
+    Examples
+    --------
+    >>> found = passes_in_full((2, 3, 1))
+    >>> found.parameters, found.counted == found.foretold, found.error < 1e-6
+    (13, True, True)
+    """
+    rng = np.random.default_rng(seed)
+    net = layered(widths, np.float64, activation="tanh")
+    X, y = rng.normal(size=(n, widths[0])), rng.normal(size=(n, widths[-1]))
+    parameters = list(net.parameters())
+    nn.HalfSquaredErrorLoss()(net(Tensor(X)), y).backward()
+    swept = [one.grad.data for one in parameters if one.grad is not None]
+
+    def loss(*changed: Tensor) -> Any:
+        h: Any = X
+        for number in range(0, len(changed), 2):
+            h = linear(h if number == 0 else h.tanh(), *changed[number : number + 2])
+        return nn.HalfSquaredErrorLoss()(h, y)
+
+    with counted_products() as products:
+        found = finite_differences(loss, parameters)
+    P = sum(one.size for one in parameters)
+    one_pass = n * sum(a * b for a, b in pairwise(widths))
+    largest = max(float(np.abs(one).max()) for one in swept)
+    error = max(float(np.abs(one - other).max()) for one, other in zip(found, swept, strict=True)) / largest
+    return PassesInFull(P, products.forward, 2 * P * one_pass, error)
+
+
+def _seconds(action: Callable[[], Any], repetitions: int) -> list[float]:
+    """Processor seconds of the one thread that works."""
     seconds = []
     with threadpool_limits(1):
-        action()  # the first warms up
-        for _ in range(repetitions):
+        for number in range(-2, repetitions):  # the first two warm up
             begin = time.thread_time()
             action()
-            seconds.append(time.thread_time() - begin)
-    return float(np.median(seconds))
+            if number >= 0:
+                seconds.append(time.thread_time() - begin)
+    return seconds
 
 
 def exponent(x: np.ndarray, y: np.ndarray) -> float:
