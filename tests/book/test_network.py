@@ -9,7 +9,7 @@ from chainrule.book.experiments.network import by_the_equations, forward_pass, s
 
 
 def test_all_ways_of_computing_agree():
-    found = forward_pass((3, 4, 2), "gelu", n=5, seed=3)
+    found = forward_pass((3, 4, 2), ["gelu"], n=5, seed=3)
     assert set(found.outputs) == {"the engine", "the reference executor", "the tape"}
     assert max(found.errors.values()) < 1e-13
     assert [z.shape for z in found.z] == [(5, 4), (5, 2)]
@@ -19,7 +19,7 @@ def test_all_ways_of_computing_agree():
 def test_the_equations_by_hand():
     # z = 2 * 3 + 1 = 7, h = relu(7) = 7, z = -1 * 7 + 0.5.
     weights, biases = [np.array([[2.0]]), np.array([[-1.0]])], [np.array([1.0]), np.array([0.5])]
-    assert by_the_equations(np.array([[3.0]]), weights, biases, "relu").tolist() == [[-6.5]]
+    assert by_the_equations(np.array([[3.0]]), weights, biases, ["relu"]).tolist() == [[-6.5]]
 
 
 def test_a_value_tells_the_slope_of_a_monotone_activation_only():

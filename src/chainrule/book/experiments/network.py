@@ -24,7 +24,8 @@ class ForwardPass:
     ----------
     widths : tuple of int
         d_0 ... d_L.
-    activation : str
+    activations : tuple of str
+        Of the hidden layers.
     X : ndarray of shape (n, d_0)
     z, h : tuple of ndarray
         z^(1) ... z^(L), and h^(1) ... h^(L-1): what the reference executor kept.
@@ -36,7 +37,7 @@ class ForwardPass:
     """
 
     widths: tuple[int, ...]
-    activation: str
+    activations: tuple[str, ...]
     X: np.ndarray
     z: tuple[np.ndarray, ...]
     h: tuple[np.ndarray, ...]
@@ -45,7 +46,10 @@ class ForwardPass:
 
 
 def forward_pass(
-    widths: Sequence[int] = (4, 6, 5, 3), activation: str = "tanh", n: int = 8, seed: int = 0
+    widths: Sequence[int] = (4, 6, 5, 3),
+    activations: Sequence[str] = ("tanh", "tanh"),
+    n: int = 8,
+    seed: int = 0,
 ) -> ForwardPass:
     """Compute the outputs of a network by the engine, the reference executor, the tape, and in plain NumPy.
 
@@ -53,8 +57,8 @@ def forward_pass(
     ----------
     widths : sequence of int
         d_0 ... d_L.
-    activation : str
-        Of every hidden layer.
+    activations : sequence of str
+        Of the hidden layers.
     n : int
         Rows of the batch.
     seed : int
@@ -66,11 +70,11 @@ def forward_pass(
 
     Examples
     --------
-    >>> found = forward_pass((2, 3, 1), n=4)
+    >>> found = forward_pass((2, 3, 1), ["tanh"], n=4)
     >>> [z.shape for z in found.z], max(found.errors.values()) < 1e-12
     ([(4, 3), (4, 1)], True)
     """
-    net = multilayer(widths, [activation] * (len(widths) - 2), seed)
+    net = multilayer(widths, activations, seed)
     X = np.random.default_rng(seed + 1).normal(size=(n, widths[0]))
     plan = lower(net, "softmax_cross_entropy")
     parameters = flatten(net.state_dict(), plan.parameters, np.float64)
@@ -83,24 +87,24 @@ def forward_pass(
     }
     weights = [parameter.data for name, parameter in net.named_parameters() if name.endswith("weight")]
     biases = [parameter.data for name, parameter in net.named_parameters() if name.endswith("bias")]
-    expected = by_the_equations(X, weights, biases, activation)
+    expected = by_the_equations(X, weights, biases, activations)
     largest = float(np.abs(expected).max())
     errors = {name: float(np.abs(found - expected).max()) / largest for name, found in outputs.items()}
     return ForwardPass(
-        tuple(widths), activation, X, tuple(values[1::2]), tuple(values[2::2]), outputs, errors
+        tuple(widths), tuple(activations), X, tuple(values[1::2]), tuple(values[2::2]), outputs, errors
     )
 
 
 def by_the_equations(
-    X: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], activation: str
+    X: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray], activations: Sequence[str]
 ) -> np.ndarray:
     """z^(L) of each example by itself, a column, as equations (1) and (2) are written."""
-    sigma = get_activation(activation)
     outputs = []
     for x in X:
         h = z = x
-        for W, b in zip(weights, biases, strict=True):
+        for W, b, name in zip(weights, biases, (*activations, "identity"), strict=True):
             z = W @ h + b  # (1)
+            sigma = get_activation(name)
             h = sigma.value(z, sigma.default_alpha)  # (2)
         outputs.append(z)
     return np.stack(outputs)

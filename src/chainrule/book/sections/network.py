@@ -23,11 +23,15 @@ __all__ = ["section"]
 # σ' of two z with the same h differ by rounding and the grid, or by a good part of σ' itself.
 _TELLS_APART = 0.01
 
+_ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "gelu", "swish")
+
 
 def section(effort: Effort) -> Section:
     """Compute the section; see ``chainrule.book.section``."""
     found = forward_pass()
-    kept = slope_from_value()
+    # Every activation of the table, in one network.
+    mixed = forward_pass((4, 7, 6, 5, 6, 7, 6, 3), _ACTIVATIONS, n=50, seed=1)
+    kept = slope_from_value(_ACTIVATIONS)
     d = found.widths
     return Section(
         "network",
@@ -58,6 +62,12 @@ def section(effort: Effort) -> Section:
                 max(found.errors.values()),
                 1e-13,
             ),
+            Check(
+                f"The same of a network of {len(mixed.z)} layers with every activation of the table: "
+                f"{', '.join(mixed.activations)}",
+                max(mixed.errors.values()),
+                1e-13,
+            ),
             Words(
                 "The forward pass keeps what the way back will read: $h^{(l-1)}$, which equation (6) "
                 "multiplies by, and $z^{(l)}$, at which equation (5) takes σ′. Whether both are needed is "
@@ -67,18 +77,19 @@ def section(effort: Effort) -> Section:
             _kept_table(kept),
             _kept_verdict(kept),
         ),
-        {"forward": found, "kept": kept},
+        {"forward": found, "mixed": mixed, "kept": kept},
     )
 
 
 def _architecture(found: ForwardPass) -> Figure:
-    hidden = [found.activation] * (len(found.widths) - 2)
     parameters = sum((a + 1) * b for a, b in zip(found.widths, found.widths[1:], strict=False))
     return Figure(
         "architecture",
         "The architecture of a multilayer network",
         diagrams.architecture(
-            f"A network of widths {', '.join(map(str, found.widths))}", found.widths, ["x", *hidden, "z⁽ᴸ⁾"]
+            f"A network of widths {', '.join(map(str, found.widths))}",
+            found.widths,
+            ["x", *found.activations, "z⁽ᴸ⁾"],
         ),
         "A circle is a unit, a line a weight, and every circle that is not an input has a bias besides: "
         f"{parameters} parameters. Every unit of a layer reads every unit of the layer before.",
@@ -96,7 +107,10 @@ def _flow(found: ForwardPass) -> Figure:
             h = found.h[l - 1]
             stations.append(
                 diagrams.Station(
-                    f"H{diagrams.raised(l)}", h.shape, _numbers(h), f"{found.activation}, each by itself"
+                    f"H{diagrams.raised(l)}",
+                    h.shape,
+                    _numbers(h),
+                    f"{found.activations[l - 1]}, each by itself",
                 )
             )
     prediction = softmax(found.z[-1])
