@@ -5,7 +5,12 @@ import pytest
 
 from chainrule import backprop
 from chainrule.book.experiments.backpropagation import backward_pass, equations_hold
-from chainrule.book.experiments.printed_routine import Case, compare_routines, printed_backprop
+from chainrule.book.experiments.printed_routine import (
+    Case,
+    compare_routines,
+    descend,
+    printed_backprop,
+)
 
 
 def test_every_equation_agrees_with_what_does_not_know_it():
@@ -55,3 +60,10 @@ def test_the_comparison_can_find_it_right():
     assert right.angles[0] < 1e-3
     assert wrong.printed[0, 0] > 0.05
     assert right.scales["the printed routine"] == pytest.approx([5])
+
+
+def test_the_right_gradient_descends_further_from_the_same_start():
+    found = descend(steps=60, n=30, seeds=[0, 1])
+    assert found.ours[:, 0] == pytest.approx(found.printed[:, 0])
+    assert (found.ours[:, -1] < found.printed[:, -1]).all()
+    assert (found.printed[:, -1] < found.printed[:, 0]).all()

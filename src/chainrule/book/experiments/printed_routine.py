@@ -14,7 +14,7 @@ from chainrule.functions.losses import softmax
 from chainrule.tape import Tensor, finite_differences
 from chainrule.textbook import backprop
 
-__all__ = ["CASES", "Case", "RoutineErrors", "compare_routines", "printed_backprop"]
+__all__ = ["CASES", "Case", "Descents", "RoutineErrors", "compare_routines", "descend", "printed_backprop"]
 
 
 def printed_backprop(
@@ -229,3 +229,84 @@ def _errors(found: list[np.ndarray], true: list[np.ndarray]) -> list[float]:
 def _scale(found: np.ndarray, mean: np.ndarray) -> float:
     """By what factor `found` is `mean`, by least squares."""
     return float(found @ mean / (mean @ mean))
+
+
+@dataclass(frozen=True, eq=False)
+class Descents:
+    """Mean losses of gradient descent by either routine, from the same starts with the same learning rate.
+
+    Attributes
+    ----------
+    ours, printed : ndarray of shape (seeds, steps + 1)
+        The printed routine's gradients divided by the number of examples, so that only its gate is at fault.
+    """
+
+    ours: np.ndarray
+    printed: np.ndarray
+
+
+def descend(steps: int = 400, lr: float = 0.5, n: int = 90, seeds: Sequence[int] = (0, 1, 2)) -> Descents:
+    """Fit three arms of a spiral with a network 2-16-16-3, by the right gradient and by the printed one.
+
+    Parameters
+    ----------
+    steps : int
+        Of gradient descent on the whole set.
+    lr : float
+    n : int
+        Points.
+    seeds : sequence of int
+        Each draws a set and a start.
+
+    Returns
+    -------
+    Descents
+
+    Examples
+    --------
+    >>> found = descend(steps=3, n=9, seeds=[0])
+    >>> found.ours.shape, float(found.ours[0, 0] - found.printed[0, 0])
+    ((1, 4), 0.0)
+    """
+    ours, printed = zip(*(_both_descents(steps, lr, n, seed) for seed in seeds), strict=True)
+    return Descents(np.array(ours), np.array(printed))
+
+
+def _both_descents(steps: int, lr: float, n: int, seed: int) -> tuple[list[float], list[float]]:
+    X, y = _spiral(n, seed)
+    names = ("tanh", "tanh", "softmax")
+
+    def descent(routine: str) -> list[float]:
+        weights, biases = weights_and_biases(multilayer((2, 16, 16, 3), names[:2], seed))
+        losses = []
+        for _ in range(steps + 1):
+            losses.append(_mean_loss(X, y, weights, biases))
+            if routine == "printed":
+                summed = printed_backprop(X, y, weights, biases, names)
+                grad_W, grad_b = ([one / n for one in part] for part in summed)
+            else:
+                grad_W, grad_b = backprop(X, y, weights, biases, names)
+            weights = [w - lr * g for w, g in zip(weights, grad_W, strict=True)]
+            biases = [b - lr * g for b, g in zip(biases, grad_b, strict=True)]
+        return losses
+
+    return descent("ours"), descent("printed")
+
+
+def _spiral(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points on three arms about the origin, in columns, and which arm each is on."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    radius = np.linspace(0.2, 1.5, n)
+    angle = 2.2 * radius + y * 2 * np.pi / 3 + rng.normal(0, 0.12, n)
+    return radius * np.stack((np.cos(angle), np.sin(angle))), y
+
+
+def _mean_loss(
+    X: np.ndarray, y: np.ndarray, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]
+) -> float:
+    h = X
+    for W, b in zip(weights[:-1], biases[:-1], strict=True):
+        h = _value("tanh", W @ h + b[:, None])
+    shares = softmax((weights[-1] @ h + biases[-1][:, None]).T)
+    return float(-np.log(shares[np.arange(len(y)), y]).mean())

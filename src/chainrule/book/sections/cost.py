@@ -62,8 +62,8 @@ def section(effort: Effort) -> Section:
             _counted_figure(counted),
             _single_pass_verdict(counted),
             Words(
-                "Time follows the counts where layers are large. In small ones what is not a product counts "
-                "as much, and the two passes have about as much of that."
+                "Time need not follow the counts: what is not a product takes time too, most of all where "
+                "layers are small and products cheap."
             ),
             _timed_figure(timed, engine),
             Words(
