@@ -53,9 +53,10 @@ def section(effort: Effort) -> Section:
             "a layer on its way back. What many factors do to it depends on what each does on the average."
         ),
         Equation(
-            r"\frac{\partial \mathcal{L}}{\partial W^{(1)}} = \left( \prod_{l=2}^{L} "
-            r"\mathrm{diag}(\sigma'(z^{(l-1)})) \, W^{(l)\top} \right) \delta^{(L)} \, h^{(0)\top}"
+            r"\delta^{(1)} = \prod_{l=2}^{L} \left( D^{(l-1)} W^{(l)\top} \right) \, \delta^{(L)}, \quad "
+            r"D^{(l)} = \mathrm{diag} \, \sigma'(z^{(l)})"
         ),
+        Equation(r"\frac{\partial \mathcal{L}}{\partial W^{(1)}} = \delta^{(1)} \, h^{(0)\top}", "(6)"),
         _product_check(),
         Equation(r"\delta^{(l)} = (W^{(l+1)\top} \delta^{(l+1)}) \odot \sigma'(z^{(l)})", "(5)"),
         Code(
@@ -287,11 +288,11 @@ def _bound_table(bounds: dict[str, SigmoidBound]) -> Table:
     )
     first = next(iter(bounds.values()))
     return Table(
-        ("sigmoid, weights", "norm", "largest singular value of the product", "(0.25 norm) to the L − 1"),
+        ("sigmoid, weights", "norm", "largest value", "(norm / 4) to the L − 1"),
         rows,
         numeric=3,
-        caption=f"L = {first.depth}, where 0.25 to the L − 1 is {first.chapter_bound:.2g}; "
-        f"{len(first.largest)} networks of width 64 each.",
+        caption=f"The largest singular value of the product. L = {first.depth}, where 0.25 to the L − 1 is "
+        f"{first.chapter_bound:.2g}; {len(first.largest)} networks of width 64 each.",
     )
 
 
