@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,7 @@ STARTS = (
 )
 
 # Each with rates from cautious to bold: a start is lost where all of them fail.
-TRAININGS: dict[str, tuple[type[Optimizer], dict[str, float], float]] = {
+TRAININGS: dict[str, tuple[Callable[..., Optimizer], dict[str, float], float]] = {
     "SGD 0.01": (SGD, {"lr": 0.01, "momentum": 0.9}, 0.0),
     "SGD 0.1": (SGD, {"lr": 0.1, "momentum": 0.9}, 0.0),
     "SGD 0.01, clipped": (SGD, {"lr": 0.01, "momentum": 0.9}, 1.0),

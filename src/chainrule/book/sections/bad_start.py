@@ -122,12 +122,12 @@ def _scale_figure(recoveries: Sequence[Recovery]) -> Figure:
         curves(
             "Accuracy against the factor on He's weights",
             [
-                Curve("Adam, RMSprop", gains, [_family(one, False) for one in ordered], dots=True),
                 Curve("SGD", gains, [_family(one, True) for one in ordered], "second", dots=True),
+                Curve("Adam, RMSprop", gains, [_family(one, False) for one in ordered], dots=True),
             ],
             Scale("factor on He's weights", log=True),
             Scale("accuracy of the best", 0, 1),
-            marks=[Mark("chance", y=0.1)],
+            marks=[Mark("", y=0.1)],
         ),
         "Optimizers that give each weight a step size of its own recover from scales that are lost for "
         "gradient descent, up to a point.",
