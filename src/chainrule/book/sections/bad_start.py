@@ -32,7 +32,7 @@ GAINS = (0.03, 0.1, 0.5, 5.0, 10.0)
 def section(effort: Effort) -> Section:
     """Compute the section; see ``chainrule.book.section``."""
     budget = effort.choose(
-        full=Budget(epochs=25, seeds=tuple(range(4))), quick=Budget(epochs=8, seeds=(0, 1))
+        full=Budget(epochs=25, seeds=tuple(range(4))), quick=Budget(epochs=6, seeds=(0, 1))
     )
     plain = [*STARTS, *(Start(f"{gain:g} × He", gain) for gain in effort.choose(full=GAINS, quick=()))]
     normed = [

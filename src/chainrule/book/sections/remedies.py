@@ -29,7 +29,7 @@ def section(effort: Effort) -> Section:
     """Compute the section; see ``chainrule.book.section``."""
     budget = effort.choose(
         full=Budget(epochs=40, rates=(0.002, 0.005, 0.03, 0.1), seeds=tuple(range(5))),
-        quick=Budget(epochs=15, rates=(0.005, 0.03), seeds=(0, 1)),
+        quick=Budget(epochs=12, rates=(0.005, 0.03), seeds=(0, 1)),
     )
     found = {(one.patient, one.remedy): one for one in try_remedies(budget)}
     blocks: tuple[Block, ...] = (

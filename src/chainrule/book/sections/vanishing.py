@@ -328,9 +328,9 @@ def _overflow(effort: Effort) -> list[OverflowDepth]:
     at_most = effort.choose(full=2500, quick=1300)
     scaled = [
         Recipe(f"{gain:g} × He", "relu", "he_normal", gain)
-        for gain in effort.choose(full=(1.05, 1.1, 1.2, 1.5, 2.0), quick=(1.1, 1.5, 2.0))
+        for gain in effort.choose(full=(1.05, 1.1, 1.2, 1.5, 2.0), quick=(1.2, 1.5, 2.0))
     ]
-    found = [depth_at_overflow(one, width=64, seeds=seeds, at_most=at_most) for one in scaled]
+    found = [depth_at_overflow(one, width=32, seeds=seeds, at_most=at_most) for one in scaled]
     for width in effort.choose(full=(16, 64, 256), quick=(16, 64)):
         found.append(depth_at_overflow(RECIPES[4], width=width, seeds=seeds, at_most=800))
     return found
