@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from chainrule.book.experiments.initialization import (
+    Variances,
     drawn_weights,
     layer_variances,
     train_from_equal_weights,
     variance_rule,
 )
 from chainrule.book.experiments.vanishing import Recipe
+from chainrule.book.sections import initialization as section
 
 
 @pytest.mark.parametrize(
@@ -62,3 +64,15 @@ class TestEqualStart:
     def test_refuses_an_unknown_start(self):
         with pytest.raises(ValueError, match="start must be one of zeros, equal, xavier, got 'ones'"):
             train_from_equal_weights("ones", "tanh", self.X, self.y)
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"), [((0.5, 2.0), "holds"), ((0.5, 0.01), "depends"), ((20.0, 0.01), "fails")]
+)
+def test_the_verdict_is_decided_by_what_is_kept(kept, verdict):
+    recipe = Recipe("any", "relu", "he_normal")
+    cases = {
+        str(one): Variances(recipe, np.array([[1.0, one]]), np.array([[one, 1.0]]), np.zeros(1))
+        for one in kept
+    }
+    assert section._kept_verdict("a claim", cases).verdict == verdict

@@ -1,15 +1,18 @@
 """Claim 2's experiment, against networks whose spectra are known."""
 
 import numpy as np
+import pytest
 
 from chainrule.book.experiments.jacobians import (
     ARCHITECTURES,
     Architecture,
+    Spectra,
     jacobian_by_hand,
     layer_eigenvalues,
     random_network,
     spectra,
 )
+from chainrule.book.sections import jacobians as section
 from chainrule.health import jacobian_spectrum
 
 
@@ -46,3 +49,20 @@ def test_the_identity_moves_eigenvalues_by_one():
     np.testing.assert_allclose(
         np.sort_complex(plain.values + 1), np.sort_complex(residual.values), atol=1e-10
     )
+
+
+@pytest.mark.parametrize(
+    ("sigmoid", "orthogonal", "layer", "verdict"),
+    [
+        (1e-12, 1.0, None, "holds"),
+        (1e-12, 1.0, 3.0, "depends"),
+        (1.0, 1.0, None, "fails"),
+        (1e-12, 1e-12, None, "fails"),
+    ],
+)
+def test_the_verdict_is_decided_by_the_spectra(sigmoid, orthogonal, layer, verdict):
+    found = {}
+    for design, end in zip(ARCHITECTURES, (sigmoid, 1.0, 1.0, 1.0, orthogonal), strict=True):
+        each = end ** (1 / 20) if layer is None else layer
+        found[design.name] = Spectra(design, 2, 20, np.full((3, 20, 2), each), np.full((3, 2), end))
+    assert section._profile_verdict(found).verdict == verdict

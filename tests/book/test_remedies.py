@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from chainrule import nn
-from chainrule.book.experiments.remedies import PATIENTS, REMEDIES, Budget, deep_network, try_remedies
+from chainrule.book.experiments.remedies import (
+    PATIENTS,
+    REMEDIES,
+    Budget,
+    Outcome,
+    deep_network,
+    try_remedies,
+)
+from chainrule.book.sections import remedies as section
 
 
 class TestDesigns:
@@ -41,3 +49,22 @@ def test_a_shallow_network_learns_with_any_activation():
 def test_refuses_an_unknown_remedy():
     with pytest.raises(ValueError, match="a patient and a remedy, got 'sigmoid' and 'prayer'"):
         try_remedies(Budget(), [("sigmoid", "prayer")])
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"), [((0.9, 0.9), "holds"), ((0.9, 0.1), "depends"), ((0.1, 0.1), "fails")]
+)
+def test_the_verdict_is_decided_by_the_accuracies(accuracies, verdict):
+    outcomes = [Outcome("a patient", "a remedy", 0.1, np.array([one])) for one in accuracies]
+    assert section._verdict("a claim", outcomes).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("exploding", "vanishing", "verdict"), [(0.5, 0.1, "holds"), (0.5, 0.5, "depends"), (0.1, 0.1, "fails")]
+)
+def test_clipping_is_judged_by_where_it_helps(exploding, vanishing, verdict):
+    clipped = {
+        patient: Outcome(patient, "clipping", 0.1, np.array([exploding if "large" in patient else vanishing]))
+        for patient in PATIENTS
+    }
+    assert section._clipping_verdict(clipped).verdict == verdict

@@ -5,12 +5,16 @@ import pytest
 
 from chainrule.book.experiments.vanishing import (
     RECIPES,
+    GradientSizes,
+    OverflowDepth,
     Recipe,
+    RepeatedMatrix,
     depth_at_overflow,
     gradient_sizes,
     repeated_matrix,
     sigmoid_bound,
 )
+from chainrule.book.sections import vanishing as section
 
 
 class TestGradientSizes:
@@ -70,3 +74,38 @@ def test_a_repeated_matrix_grows_with_its_spectral_radius():
     found = repeated_matrix(width=10, steps=2000, seeds=range(4))
     np.testing.assert_allclose(found.recurrent, found.radius, atol=0.005)
     assert np.all(found.norm > found.radius)
+
+
+class TestVerdicts:
+    """They are decided by the data: each can come out either way."""
+
+    @staticmethod
+    def sizes(width, value):
+        return GradientSizes(RECIPES[2], width, np.array([1, 50]), np.full((2, 10), value), 1.0)
+
+    @pytest.mark.parametrize(
+        ("left", "verdict"), [((0.5, 2.0), "holds"), ((1e-3, 1.0), "depends"), ((1e-3, 1e4), "fails")]
+    )
+    def test_near_one(self, left, verdict):
+        found = section._near_one_verdict([self.sizes(10 * n, value) for n, value in enumerate(left, 1)])
+        assert found.verdict == verdict
+
+    @pytest.mark.parametrize(("left", "verdict"), [(1e-9, "holds"), (0.1, "fails")])
+    def test_decay(self, left, verdict):
+        found = GradientSizes(RECIPES[0], 10, np.array([20, 50]), np.full((2, 10), left), 1.0)
+        assert section._decay_verdict(found).verdict == verdict
+
+    @pytest.mark.parametrize(
+        ("single", "double", "verdict"),
+        [(50.0, 400.0, "holds"), (50.0, 900.0, "depends"), (900.0, np.inf, "fails")],
+    )
+    def test_overflow(self, single, double, verdict):
+        found = OverflowDepth(RECIPES[4], 10, np.array([single]), np.array([double]), 2000)
+        with np.errstate(invalid="raise"):
+            assert section._overflow_verdict([found]).verdict == verdict
+
+    @pytest.mark.parametrize(("off", "verdict"), [(0.001, "holds"), (0.1, "fails")])
+    def test_the_rate_of_a_recurrent_network(self, off, verdict):
+        radius = np.array([0.1, -0.1])
+        found = RepeatedMatrix(radius + off, np.zeros(2), radius, np.ones(2))
+        assert section._repeated_verdict(found).verdict == verdict

@@ -154,6 +154,7 @@ def _claim_verdict(without: Sequence[Recovery]) -> Verdict:
 
 
 def _scale_verdict(scaled: Sequence[Recovery]) -> Verdict:
+    scaled = sorted(scaled, key=lambda one: one.start.gain)
     lost = [one for one in scaled if one.best < LEARNS]
     learned = [one for one in scaled if one.best >= LEARNS]
     return Verdict(

@@ -63,11 +63,11 @@ def section(effort: Effort) -> Section:
             send_back, "What the figure runs: the error is sent back, and no product of matrices is formed."
         ),
         _depth_figure(sizes),
+        _width_figure(by_width),
         _recipe_table(sizes),
         Words(_norm_words(sizes)),
         _decay_verdict(sizes[0]),
         _explosion_verdict(sizes[4]),
-        _width_figure(by_width),
         _near_one_verdict(by_width),
         Words(
             "A sigmoid's slope is at most a quarter, at $z = 0$. The largest singular value of the whole "
@@ -147,12 +147,10 @@ def _depth_figure(sizes: Sequence[GradientSizes]) -> Figure:
             shown,
             Scale("layers, L", 1, 50),
             Scale("‖δ⁽¹⁾‖ for ‖δ⁽ᴸ⁾‖ = 1", log=True),
-            height=300.0,
         ),
         f"Median over {sizes[0].sizes.shape[1]} networks of width {sizes[0].width}; bands from least to "
         "greatest, mostly thinner than the line. Straight lines are exponential. Those that stay level are "
         "the ones whose weights fit their activation.",
-        wide=True,
     )
 
 
@@ -310,7 +308,8 @@ def _bound_verdict(bounds: dict[str, SigmoidBound]) -> Verdict:
     largest = np.concatenate([one.largest for one in near_one])
     xavier = bounds["Xavier"]
     return Verdict(
-        claim="Sigmoid layers whose spectral norms are near 1 leave at most about 0.25^{L−1} of a gradient",
+        claim="Sigmoid layers whose spectral norms are near 1 leave at most about a quarter to the power "
+        "L − 1 of a gradient",
         section="4",
         expected=f"at most {xavier.chapter_bound:.2g} at {xavier.depth} layers, whatever the direction",
         measured=f"{within:.0%} of the networks of norm 1 within it, the most {largest.max():.3g}. Xavier's "
