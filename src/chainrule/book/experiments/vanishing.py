@@ -23,6 +23,7 @@ __all__ = [
     "SigmoidBound",
     "depth_at_overflow",
     "first_gradient_as_product",
+    "forward",
     "gradient_sizes",
     "repeated_matrix",
     "send_back",
@@ -71,7 +72,25 @@ RECIPES = (
 
 
 def forward(weights: Sequence[np.ndarray], x: np.ndarray, function: Activation) -> list[np.ndarray]:
-    """z^(1) ... z^(L) of equations (1) and (2), columns as examples."""
+    """z^(1) ... z^(L) of equations (1) and (2).
+
+    Parameters
+    ----------
+    weights : sequence of L ndarrays
+    x : ndarray of shape (width, n)
+        Columns as examples.
+    function : Activation
+
+    Returns
+    -------
+    list of L ndarrays of shape (width, n)
+
+    Examples
+    --------
+    >>> W = 2 * np.eye(2)
+    >>> [z.ravel() for z in forward([W, W], np.array([[1.0], [-1.0]]), get_activation("relu"))]
+    [array([ 2., -2.]), array([4., 0.])]
+    """
     h, found = x, []
     for W in weights:
         found.append(W @ h)  # (1)
@@ -197,7 +216,7 @@ def gradient_sizes(
 # -- the product of the chapter, and its bound -------------------------------------------------------
 
 
-def end_to_end(weights: Sequence[np.ndarray], z: Sequence[np.ndarray], function: Activation) -> np.ndarray:
+def _end_to_end(weights: Sequence[np.ndarray], z: Sequence[np.ndarray], function: Activation) -> np.ndarray:
     """Π_{l=2}^{L} diag σ'(z^(l-1)) W^(l)ᵀ at one example: the matrix that takes δ^(L) to δ^(1)."""
     columns = len(weights[-1])
     repeated = [np.repeat(one.reshape(-1, 1), columns, axis=1) for one in z]
@@ -314,7 +333,7 @@ def sigmoid_bound(
         z = forward(weights, rng.standard_normal((width, 1)), recipe.function)
         if centred:
             z = [np.zeros_like(one) for one in z]
-        largest.append(float(np.linalg.norm(end_to_end(weights, z, recipe.function), 2)))
+        largest.append(float(np.linalg.norm(_end_to_end(weights, z, recipe.function), 2)))
     return SigmoidBound(kind, depth, np.array(largest), float(np.mean(norms)))
 
 

@@ -66,7 +66,7 @@ def section(effort: Effort) -> Section:
         _claim_verdict(without),
         _scale_verdict([found[one.name] for one in plain if one.name not in (HEALTHY, ZERO, OFF)]),
         _rescue_verdict(rescued),
-    )  # fmt: skip
+    )
     return Section("bad-start", "A bad start", "8", blocks, {"recoveries": found, "slopes": slopes})
 
 
@@ -131,7 +131,7 @@ def _scale_figure(recoveries: Sequence[Recovery]) -> Figure:
         ),
         "Optimizers that give each weight a step size of its own recover from scales that are lost for "
         "gradient descent, up to a point.",
-    )  # fmt: skip
+    )
 
 
 def _claim_verdict(without: Sequence[Recovery]) -> Verdict:
@@ -150,7 +150,7 @@ def _claim_verdict(without: Sequence[Recovery]) -> Verdict:
         f"{max((float(one.all.max()) for one in stuck), default=0.0):.0%}. He's weights: {healthy.best:.0%}",
         spread="; ".join(f"{one.start.name} {spread_of(one.all, 'trainings')}" for one in stuck) or "none",
         verdict=Judgement.holds if right else Judgement.depends if stuck else Judgement.fails,
-    )  # fmt: skip
+    )
 
 
 def _scale_verdict(scaled: Sequence[Recovery]) -> Verdict:

@@ -120,7 +120,7 @@ def section(effort: Effort) -> Section:
         ),
         _large_verdict(found[LARGE.name]),
         _small_verdict(found[SMALL.name]),
-    )  # fmt: skip
+    )
     data = {"variances": found, "sums": sums, "equal": equal, "longer": longer, "drawn": drawn}
     return Section("initialization", "Initialization", "5", blocks, data)
 
@@ -161,7 +161,7 @@ def _equal_verdict(equal: dict[str, SameStart]) -> Verdict:
         f"most {best:.0%}, from Xavier's {min(one.accuracy for one in other):.0%}",
         spread="over three activations, from zeros and from equal weights",
         verdict=Judgement.holds if kept else Judgement.fails,
-    )  # fmt: skip
+    )
 
 
 # -- the rule and the formulas -----------------------------------------------------------------------
@@ -177,12 +177,9 @@ def _rule_verdict(sums: Sequence[VarianceRule]) -> Verdict:
         measured="; ".join(f"{np.mean(one.by_variance):.2f} for {one.activation}" for one in sums)
         + f". With the mean square of h in place of its variance, {squares.mean():.3f}: the two are the same "
         "only where h has mean zero",
-        spread="; ".join(
-            f"{one.activation} {spread_of(one.by_variance)}"
-            for one in sums
-        ),
+        spread="; ".join(f"{one.activation} {spread_of(one.by_variance)}" for one in sums),
         verdict=Judgement.holds if all(right) else Judgement.depends if any(right) else Judgement.fails,
-    )  # fmt: skip
+    )
 
 
 def _drawn_checks(drawn: Sequence[DrawnWeights]) -> list[Check]:
@@ -288,7 +285,7 @@ def _kept_verdict(claim: str, cases: dict[str, Variances], more: str = "") -> Ve
             for one in cases.values()
         ),
         verdict=Judgement.holds if all(kept) else Judgement.depends if any(kept) else Judgement.fails,
-    )  # fmt: skip
+    )
 
 
 def _large_verdict(one: Variances) -> Verdict:

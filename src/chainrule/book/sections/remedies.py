@@ -60,7 +60,7 @@ def section(effort: Effort) -> Section:
         ),
         _clipping_verdict({patient: found[patient, "gradient clipping"] for patient in PATIENTS}),
         _vanishing_verdict([found[patient, "residual connections"] for patient in (SIGMOID, SMALL)]),
-    )  # fmt: skip
+    )
     return Section("remedies", "Remedies", "4", blocks, {"outcomes": list(found.values())})
 
 

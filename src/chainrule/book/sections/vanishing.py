@@ -386,7 +386,10 @@ def _repeated_figure(repeated: RepeatedMatrix) -> Figure:
             [
                 Curve("the same matrix", repeated.radius.tolist(), repeated.recurrent.tolist(), line=False),
                 Curve(
-                    "independent ones", repeated.radius.tolist(), repeated.independent.tolist(), "second",
+                    "independent ones",
+                    repeated.radius.tolist(),
+                    repeated.independent.tolist(),
+                    "second",
                     line=False,
                 ),
                 Curve("ln of the radius", ends, ends, "ink", dashed=True),
@@ -396,7 +399,7 @@ def _repeated_figure(repeated: RepeatedMatrix) -> Figure:
         ),
         "Each point is a matrix of independent normal numbers of variance 1/n. Repeated, each goes its own "
         "way, on the dashed line; a product of independent ones grows at one rate for all.",
-    )  # fmt: skip
+    )
 
 
 def _repeated_verdict(repeated: RepeatedMatrix) -> Verdict:
