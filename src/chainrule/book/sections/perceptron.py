@@ -66,6 +66,7 @@ def section(effort: Effort) -> Section:
 
 def _plane(run: Run) -> str:
     (left, floor), (right, top) = run.X.min(axis=0) - 0.2, run.X.max(axis=0) + 0.2
+    positive, negative = (run.X[run.y == label].T.tolist() for label in (1, -1))
     places = np.linspace(left, right, 400)
 
     def line(weights: np.ndarray) -> list[float]:
@@ -73,8 +74,8 @@ def _plane(run: Run) -> str:
         return [float(one) for one in -(weights[0] * places + weights[2]) / weights[1]]
 
     groups = [
-        Curve("y = +1", *run.X[run.y > 0].T.tolist(), colour="accent", line=False),
-        Curve("y = −1", *run.X[run.y < 0].T.tolist(), colour="second", line=False),
+        Curve("y = +1", positive[0], positive[1], colour="accent", line=False),
+        Curve("y = −1", negative[0], negative[1], colour="second", line=False),
         Curve("perceptron", places.tolist(), line(run.weights[-1]), colour="ink"),
         Curve("greatest margin", places.tolist(), line(run.best), colour="third", dashed=True),
     ]
@@ -140,8 +141,8 @@ def _theorem(
         ),
         Words(
             f"A random set takes {np.median(typical):.1%} of its bound in the median, {max(typical):.1%} at "
-            f"most. Hardly any better bound is to be had, though: on {tightest.rows} rows of a Hadamard matrix "
-            f"no mistake helps with another, and there are {tightest.mistakes} mistakes of "
+            f"most. Hardly any better bound is to be had, though: on {tightest.rows} rows of a Hadamard "
+            f"matrix no mistake helps with another, and there are {tightest.mistakes} mistakes of "
             f"{tightest.bound:.0f} possible ones."
         ),
         Verdict(
@@ -174,7 +175,7 @@ def _mistakes(found: list[Bound], hardest: list[Bound]) -> str:
     return points(
         "Mistakes of the perceptron against the bound on them",
         shown,
-        Scale("bound", *ends, log=True),
+        Scale("bound", ends[0], ends[1], log=True),
         Scale("mistakes", 1.0, ends[1], log=True),
     )
 
