@@ -90,7 +90,7 @@ def _table(
         for name in SIX
     )
     return Table(
-        ("", "largest $\\sigma'$", "mean", "flat left of", "flat right of"),
+        ("", "largest σ′", "mean", "flat left of", "flat right of"),
         rows,
         numeric=4,
         caption="The mean is that of $\\sigma(Z)$ for a standard normal $Z$; flat is where $\\sigma'$ is "

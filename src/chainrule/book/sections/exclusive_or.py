@@ -102,7 +102,7 @@ def _two_planes(
             _planes(),
             "Between the two lines lie the points of class 1, beyond them those of class 0.",
         ),
-        Table(("$x$", "$h_1$", "$h_2$", "$\\hat y$", "class"), rows, numeric=4),
+        Table(("x", "h₁", "h₂", "ŷ", "class"), rows, numeric=4),
         Verdict(
             claim="Two hyperplanes combined in a second layer solve exclusive or",
             section="1",
