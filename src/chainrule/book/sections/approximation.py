@@ -14,7 +14,7 @@ from chainrule.book.experiments.approximation import (
     ramp_errors,
     units_for,
 )
-from chainrule.book.plots import COLOURS, Curve, Scale, curves
+from chainrule.book.plots import Curve, Scale, curves
 from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
 
 __all__ = ["section"]
@@ -45,12 +45,7 @@ def section(effort: Effort) -> Section:
                 f"{UNITS} ReLUs were trained on three functions by Adam, from {seeds} random starts each."
             ),
             Equation(r"g(x) = \sum_{j=1}^{M} v_j\, \sigma(w_j^\top x + b_j)"),
-            Figure(
-                "approximation-fits",
-                f"Three functions and {UNITS} ReLUs",
-                _fits(chosen),
-                "Dashed the target, in colour the fit of the first seed; at the step it is a steep ramp.",
-            ),
+            *(_fit(one) for one in chosen.values()),
             *(_fit_verdict(chosen[name]) for name in TARGETS),
             *_construction(),
             *_step(),
@@ -60,14 +55,20 @@ def section(effort: Effort) -> Section:
     )
 
 
-def _fits(chosen: dict[str, Fit]) -> str:
-    """The three beside one another, shifted along x."""
-    shown = []
-    for number, (name, fit) in enumerate(chosen.items()):
-        x = (fit.x + 2.4 * number).tolist()
-        shown.append(Curve(name, x, fit.outputs[0].tolist(), colour=COLOURS[number]))
-        shown.append(Curve("", x, TARGETS[name].value(fit.x).tolist(), colour="ink", dashed=True))
-    return curves("Three targets and their fits", shown, Scale("x, each from −1 to 1"), Scale("g(x)"))
+def _fit(fit: Fit) -> Figure:
+    """What the first seed came to, over its target."""
+    x, name = fit.x.tolist(), fit.target
+    shown = [
+        Curve(f"{UNITS} ReLUs", x, fit.outputs[0].tolist()),
+        Curve("target", x, TARGETS[name].value(fit.x).tolist(), colour="ink", dashed=True),
+    ]
+    return Figure(
+        f"fit-{name.strip('|')}",
+        f"{UNITS} ReLUs and {_WORDS[name]}",
+        curves(f"A fit of {name}", shown, Scale("x"), Scale("g(x)")),
+        f"The first of the seeds; its largest error is {fit.largest_errors[0]:.2g}."
+        + (" The step becomes a steep ramp." if TARGETS[name].jump else ""),
+    )
 
 
 def _fit_verdict(fit: Fit) -> Verdict:
