@@ -37,8 +37,8 @@ def section(effort: Effort) -> Section:
         (
             Words(
                 "A ReLU network of one input is a chain of straight pieces. A unit of the first layer adds "
-                "one kink; a unit of a later layer adds one wherever the chain below it crosses zero. The pieces "
-                "are counted exactly, in fractions."
+                "one kink; a unit of a later layer adds one wherever the chain below it crosses zero. "
+                "The pieces are counted exactly, in fractions."
             ),
             Code(linear_pieces),
             *_tent(depths, deep),
@@ -187,8 +187,8 @@ def _typical(shapes: list[PieceCounts]) -> tuple[Words | Figure | Verdict, ...]:
                 Scale("hidden layers"),
                 Scale("pieces", low=0.0),
             ),
-            f"Mean of {len(shapes[0].counts)} networks, from the fewest to the most. Doubling with each layer "
-            f"would be {means[0] * doubled:,.0f} pieces at the right end.",
+            f"Mean of {len(shapes[0].counts)} networks, from the fewest to the most. Doubling with each "
+            f"layer would be {means[0] * doubled:,.0f} pieces at the right end.",
         ),
         Verdict(
             claim="Depth beats width: each further layer doubles the linear pieces",
