@@ -87,8 +87,8 @@ def _one_gradient(fed: list[list[Descent]]) -> tuple[Words | Code | Check | Figu
                 Scale("gradients"),
                 Scale("loss", low=1e-6, log=True),
             ),
-            "From the same weights, with the same routine for the gradient. SGD, Adam and L-BFGS go different "
-            "ways with it.",
+            "From the same weights, with the same routine for the gradient. SGD, Adam and L-BFGS go "
+            "different ways with it.",
         ),
         Verdict(
             claim="The same gradient feeds SGD, Adam and L-BFGS",
@@ -135,7 +135,7 @@ def _one_descent(
                 Scale("epochs"),
                 Scale("distance / length of the path", log=True),
             ),
-            "Solid: backpropagation against central differences. Dashed: against itself with a rate 1 % greater.",
+            "Solid: backpropagation against central differences. Dashed: against a rate 1 % greater.",
         ),
         Verdict(
             claim="Descent on finite-difference gradients takes the same path",
