@@ -91,7 +91,7 @@ class Check:
     error : float
         The largest difference that was found.
     tolerance : float
-        The largest that rounding explains.
+        The largest that rounding, or chance, explains.
     """
 
     what: str

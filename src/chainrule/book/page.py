@@ -75,14 +75,14 @@ def _verdict_table(sections: Sequence[Section]) -> str:
     """All claims at a glance; each leads to its experiment."""
     rows = "".join(
         f'<tr><td><a href="#{one.name}">{escape(verdict.section)}</a></td><td>{inline(verdict.claim)}</td>'
-        f"<td>{inline(verdict.measured)}</td>"
+        f'<td class="more">{inline(verdict.measured)}</td>'
         f'<td><span class="word {verdict.verdict}">{verdict.verdict}</span></td></tr>'
         for one in sections
         for verdict in one.verdicts
     )
     if not rows:
         return ""
-    head = "<tr><th>section</th><th>claim</th><th>measured</th><th>verdict</th></tr>"
+    head = '<tr><th>section</th><th>claim</th><th class="more">measured</th><th>verdict</th></tr>'
     table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
     return f'<section id="verdicts"><h2>The claims, judged</h2>{table}</section>'
 
@@ -142,7 +142,7 @@ def _check(block: Check) -> str:
     return (
         f'<p class="check {kind}">{inline(block.what)}: <span class="word">{word}</span> '
         f"(largest difference {block.error:.2g}, "
-        f"rounding explains {block.tolerance:.2g})</p>"
+        f"tolerance {block.tolerance:.2g})</p>"
     )
 
 
