@@ -20,7 +20,7 @@ __all__ = ["COLOURS", "Curve", "Mark", "Scale", "bars", "curves", "points", "sur
 
 COLOURS = ("accent", "second", "third", "fourth", "fifth")
 
-_LETTER = 6.3  # an average letter's width, in units
+_LETTER = 6.9  # an average letter's width, in units
 _LINE = 16.0
 
 

@@ -18,7 +18,8 @@ a{color:var(--accent)}
 nav ol{columns:2;padding-left:1.6em;font-size:.95rem}
 @media (max-width:560px){nav ol{columns:1}.more{display:none}}
 code{font:.88em ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;overflow-wrap:anywhere}
-.equation{display:flex;align-items:center;gap:12px;overflow-x:auto;overflow-y:hidden;margin:.8em 0;padding:.3em 0}
+.equation{display:flex;align-items:center;gap:12px;overflow-x:auto;overflow-y:hidden;
+margin:.8em 0;padding:.3em 0}
 .equation math{flex:1;font-size:1.12rem}
 .equation .tag{color:var(--muted);flex:none}
 details{margin:.8em 0;border:1px solid var(--grid);border-radius:4px}
