@@ -56,8 +56,8 @@ def section(effort: Effort) -> Section:
                 f"The other units' weights moved by up to {frozen.others:.2g} meanwhile. That settles the "
                 "first layer, whose inputs never change. The inputs of a later layer do: what is off today "
                 "may be switched on by what happens below it. So we train, count the units that are 0 for "
-                f"every one of the 1,797 digits after {epochs} epochs, train on for as long again, and look which "
-                "of them are back."
+                f"every one of the 1,797 digits after {epochs} epochs, train on for as long again, and look "
+                "which of them are back."
             ),
             Code(silent_units, "Who counts as dead."),
             _by_layer(found, n_seeds),
