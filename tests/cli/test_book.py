@@ -1,11 +1,14 @@
 """``chainrule book``."""
 
+import importlib
 import json
 
 import pytest
 from tests.cli.calling import fail, run, succeed
 
 from chainrule.book import blocks, contents, writing
+
+command = importlib.import_module("chainrule.cli.book")
 
 
 def test_one_section(tmp_path):
@@ -49,3 +52,15 @@ def test_an_equation_that_does_not_hold_is_exit_code_1(tmp_path, monkeypatch, er
     done = run("book", "--only", "by-hand", "--jobs", 1, "--out", tmp_path)
     assert done.exit_code == 1
     assert "does not hold: equation (5)" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (r"at most $\|w^*\|^2 R^2 / \gamma^2$ of `this`", "at most ‖w^*‖^2 R^2 / γ^2 of this"),
+        (r"$w_k^\top w^*$ and $\sqrt k$, **all** $n_{\mathrm{in}}$", "w_kᵀ w^* and √ k, all n_in"),
+        ("[red] stays", r"\[red] stays"),
+    ],
+)
+def test_claims_are_words_in_a_terminal(words, shown):
+    assert command._plain(words) == shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
     from chainrule.book import Section
 
 __all__ = ["book"]
+
+# How a terminal shows what the page writes in LaTeX.
+_LETTERS = {
+    r"\|": "‖",
+    r"^\top": "ᵀ",
+    r"\sqrt": "√",
+    r"\gamma": "γ",
+    r"\delta": "δ",
+    r"\varepsilon": "ε",
+    r"\sigma": "σ",
+    r"\Phi": "Φ",
+    r"\nabla": "∇",
+    r"\mathcal{L}": "ℒ",
+}
 
 
 @errors_in_one_line
@@ -87,7 +102,9 @@ def _verdicts(sections: Sequence[Section]) -> Table:
 
 
 def _plain(words: str) -> str:
-    """Words for a terminal: without the signs of mathematics, code and stress, and no markup."""
+    """Words for a terminal: mathematics in letters, without the signs of code and stress."""
     from rich.markup import escape
 
-    return escape(words.replace("$", "").replace("`", "").replace("**", ""))
+    for latex, letter in _LETTERS.items():
+        words = words.replace(latex, letter)
+    return escape(re.sub(r"\\mathrm\{(\w+)\}|[$`{}]|\*\*|\\[ ,]?", r"\1", words))
