@@ -28,7 +28,7 @@ _NAMES = {"sgd": "SGD", "adam": "Adam"}
 
 def section(effort: Effort) -> Section:
     """Compute the section; see ``chainrule.book.section``."""
-    seeds, epochs = effort.choose(full=10, quick=3), effort.choose(full=50, quick=20)
+    seeds, epochs = effort.choose(full=10, quick=3), effort.choose(full=50, quick=10)
     fed = [consumers(seed) for seed in range(seeds)]
     apart, control = {}, {}
     for optimizer in OPTIMIZERS:

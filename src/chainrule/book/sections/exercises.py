@@ -252,9 +252,9 @@ def _variance(gains: list[Gains]) -> tuple[Block, ...]:
     return (
         Words(
             "**5.** A sum of $n_\\mathrm{in}$ products has the variance $n_\\mathrm{in} \\mathrm{Var}(w) "
-            f"\\mathrm{Var}(h)$, so the signal "
+            "\\mathrm{Var}(h)$, so the signal "
             "keeps its size where $n_\\mathrm{in} \\mathrm{Var}(w) = 1$. Going back, a unit collects from "
-            f"$n_\\mathrm{out}$ others, "
+            "$n_\\mathrm{out}$ others, "
             "and the gradient keeps its size where $n_\\mathrm{out} \\mathrm{Var}(w) = 1$. Both hold only "
             "where the layer is square; the mean of the two denominators is the compromise, equation (8)."
         ),
@@ -272,7 +272,7 @@ def _variance(gains: list[Gains]) -> tuple[Block, ...]:
         ),
         Verdict(
             claim="Forward preservation asks $n_\\mathrm{in} \\mathrm{Var}(w) = 1$, backward "
-            f"$n_\\mathrm{out} \\mathrm{Var}(w) = 1$",
+            "$n_\\mathrm{out} \\mathrm{Var}(w) = 1$",
             section="9",
             expected="gains of $n_\\mathrm{in} \\mathrm{Var}(w)$ and $n_\\mathrm{out} \\mathrm{Var}(w)$, "
             "to 5 %",
