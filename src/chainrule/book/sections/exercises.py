@@ -251,12 +251,12 @@ def _variance(gains: list[Gains]) -> tuple[Block, ...]:
     between = gains[-1]
     return (
         Words(
-            "**5.** A sum of $n_\\mathrm{in}$ products has the variance "
-            "$n_\\mathrm{in} \\mathrm{Var}(w) \\mathrm{Var}(h)$, so the signal keeps its size where "
-            "$n_\\mathrm{in} \\mathrm{Var}(w) = 1$. Going back, a unit collects from $n_\\mathrm{out}$ "
-            "others, and the gradient keeps its size where $n_\\mathrm{out} \\mathrm{Var}(w) = 1$. Both hold "
-            "only where the layer is square; the mean of the two denominators is the compromise, equation "
-            "(8)."
+            "**5.** A sum of $n_\\mathrm{in}$ products has the variance $n_\\mathrm{in} \\mathrm{Var}(w) "
+            "\\mathrm{Var}(h)$, so the signal "
+            "keeps its size where $n_\\mathrm{in} \\mathrm{Var}(w) = 1$. Going back, a unit collects from "
+            "$n_\\mathrm{out}$ others, "
+            "and the gradient keeps its size where $n_\\mathrm{out} \\mathrm{Var}(w) = 1$. Both hold only "
+            "where the layer is square; the mean of the two denominators is the compromise, equation (8)."
         ),
         Equation(
             r"n_{\mathrm{in}} \mathrm{Var}(w) = 1, \qquad n_\mathrm{out} \mathrm{Var}(w) = 1, \qquad "
@@ -271,7 +271,8 @@ def _variance(gains: list[Gains]) -> tuple[Block, ...]:
             "and in brackets n Var(w).",
         ),
         Verdict(
-            claim="Forward preservation asks n_in Var(w) = 1, backward n_out Var(w) = 1",
+            claim="Forward preservation asks $n_\\mathrm{in} \\mathrm{Var}(w) = 1$, backward "
+            "$n_\\mathrm{out} \\mathrm{Var}(w) = 1$",
             section="9",
             expected="gains of $n_\\mathrm{in} \\mathrm{Var}(w)$ and $n_\\mathrm{out} \\mathrm{Var}(w)$, "
             "to 5 %",
