@@ -114,5 +114,14 @@ def test_in_a_browser(book, browser, tmp_path, width, scheme):
     page.close()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documentation_says_the_same(name):
+    page = (EXPECTED.parents[2] / "docs" / "book.md").read_text()
+    for claim, verdict in expected_of(name)["verdicts"].items():
+        cell = claim.replace("|", r"\|")
+        row = next(line for line in page.splitlines() if f"| {cell} |" in line)
+        assert row.endswith(f"| **{verdict}** |")
+
+
 def test_nothing_is_expected_of_a_section_that_is_not_there():
     assert {path.stem for path in EXPECTED.glob("*.json")} == set(NAMES)

@@ -9,7 +9,7 @@ from html import escape
 __all__ = ["inline", "math"]
 
 _PIECES = re.compile(r"\$(?P<math>[^$]+)\$|`(?P<code>[^`]+)`|\*\*(?P<strong>.+?)\*\*")
-_PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+_PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>(&#x0203[23];)</mi></msup>")
 
 
 @cache
@@ -35,7 +35,7 @@ def math(latex: str, *, display: bool = False) -> str:
 
     drawn = str(convert(latex, display="block" if display else "inline"))
     # A prime stands high already; as a superscript it would be too small to see.
-    drawn = _PRIMED.sub(r"<mrow>\1<mo>&#x02032;</mo></mrow>", drawn)
+    drawn = _PRIMED.sub(r"<mrow>\1<mo>\2</mo></mrow>", drawn)
     return drawn.replace("<math ", f'<math alttext="{escape(latex, quote=True)}" ', 1)
 
 
