@@ -42,8 +42,8 @@ def section(effort: Effort) -> Section:
         (
             Words(
                 "A hidden layer that is wide enough comes as near to a continuous function as one likes. "
-                f"{UNITS} ReLUs were trained on three functions by Adam, from {seeds} random starts each, for "
-                f"{steps:,} steps: how near descent comes is a matter of patience, too."
+                f"{UNITS} ReLUs were trained on three functions by Adam, from {seeds} random starts each, "
+                f"for {steps:,} steps: how near descent comes is a matter of patience, too."
             ),
             Equation(r"g(x) = \sum_{j=1}^{M} v_j\, \sigma(w_j^\top x + b_j)"),
             *(_fit(one) for one in chosen.values()),
