@@ -1,8 +1,8 @@
 """Section 8: test error against the number of parameters, below and beyond interpolation.
 
 Two kinds of models of one task, ten handwritten digits from few examples. Random features: a hidden ReLU
-layer that is drawn and left alone, and an output layer that is solved for, exactly. Trained networks: both layers
-learn, by Adam. A share of the training labels may be drawn anew, at random; the test labels are clean.
+layer that is drawn and left alone, and an output layer that is solved for, exactly. Trained networks: both
+layers learn, by Adam. A share of the training labels may be drawn anew, at random; the test labels are clean.
 """
 
 from __future__ import annotations
@@ -315,9 +315,9 @@ def trained_networks(
 
     Examples
     --------
-    >>> found = trained_networks(30, (2, 30), steps=400, seeds=(0,))
+    >>> found = trained_networks(30, (2, 60), steps=800, seeds=(0,))
     >>> found.parameters, bool(found.train_wrong[0, 1] == 0)
-    ((160, 2260), True)
+    ((160, 4510), True)
     """
     tasks = {seed: digits_task(n, noise, seed) for seed in seeds}
     jobs = [_job(tasks[seed], width, loss, steps, seed) for seed in seeds for width in widths]

@@ -97,12 +97,12 @@ def section(effort: Effort) -> Section:
             Words(
                 f"The task: {CLASSES} handwritten digits from {n} examples, of which a share may be given a "
                 "label at random; the test labels are right. First a model whose threshold is known: a "
-                "hidden ReLU layer H that is drawn and stays, and an output layer V that is solved for. For each of "
-                f"{CLASSES} outputs there are n equations and as many unknowns as features, so the "
+                "hidden ReLU layer H that is drawn and stays, and an output layer V that is solved for. For "
+                f"each of {CLASSES} outputs there are n equations and as many unknowns as features, so the "
                 "threshold is at as many features as samples."
             ),
             Equation(
-                r"V = \arg\min_V \| H V - Y \|^2 + \lambda \| V \|^2, \quad \lambda \to 0: "
+                r"\min_V \; \| H V - Y \|^2 + \lambda \| V \|^2, \quad \lambda \to 0: "
                 r"\; V = H^{+} Y"
             ),
             Code(least_norm, "Of the many V that fit beyond the threshold, the one of least norm."),
@@ -130,7 +130,7 @@ def section(effort: Effort) -> Section:
             _peak_verdict(courses),
             Words(
                 f"Ten times as many parameters as samples is, with {CLASSES} classes, as many as there are "
-                "targets: the very threshold of the squared error. What is ten times as much for one "
+                "targets: where the squared error's threshold is expected. What is ten times as much for one "
                 "output is nothing to spare for ten."
             ),
             _ten_times_verdict(courses),
@@ -330,8 +330,8 @@ def _ten_times_verdict(courses: tuple[_Course, ...]) -> Verdict:
         claim="Networks with ten times as many parameters as samples generalize",
         section="8",
         expected=f"wrong classes on the test at most {_WORSE:.0%} more than in the best smaller model",
-        measured=f"so in {sum(one <= _WORSE for one in at)} of {len(at)} cases at ten times in all, which is "
-        f"the threshold; in {sum(one <= _WORSE for one in beyond)} of {len(beyond)} at ten times for each "
+        measured=f"so in {sum(one <= _WORSE for one in at)} of {len(at)} cases at ten times in all, one "
+        f"parameter a target; in {sum(one <= _WORSE for one in beyond)} of {len(beyond)} at ten times for each "
         "output",
         spread="excess " + spread_of([*at, *beyond], "cases"),
         verdict=_judged([one <= _WORSE for one in (*at, *beyond)]),
