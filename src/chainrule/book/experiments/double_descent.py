@@ -13,8 +13,10 @@ from functools import cache
 
 import numpy as np
 
-from chainrule import Job, fit_many, nn, optim, predict
+import chainrule.nn as nn
+import chainrule.optim as optim
 from chainrule.functions import get_initializer
+from chainrule.train import Job, fit_many, predict
 
 __all__ = [
     "Peak", "RandomFeatures", "Task", "TrainedNetworks", "digits_task", "least_norm", "peak_of",

@@ -331,8 +331,8 @@ def _ten_times_verdict(courses: tuple[_Course, ...]) -> Verdict:
         section="8",
         expected=f"wrong classes on the test at most {_WORSE:.0%} more than in the best smaller model",
         measured=f"so in {sum(one <= _WORSE for one in at)} of {len(at)} cases at ten times in all, one "
-        f"parameter a target; in {sum(one <= _WORSE for one in beyond)} of {len(beyond)} at ten times for each "
-        "output",
+        f"parameter a target; in {sum(one <= _WORSE for one in beyond)} of {len(beyond)} at ten times "
+        "for each output",
         spread="excess " + spread_of([*at, *beyond], "cases"),
         verdict=_judged([one <= _WORSE for one in (*at, *beyond)]),
     )
