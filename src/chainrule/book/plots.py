@@ -128,7 +128,9 @@ class _Named(Plot):
             places.append((left, 12 + _LINE * row, name, style))
             left += width + 8
         self.top = 10 + (_LINE * (row + 1) if names else 0)
-        super().__init__(title, x, y, right=14, height=height + self.top - 10)
+        # The last tick's words stand half beyond the end of the axis.
+        right = 8 + _LETTER / 2 * max((len(number_text(tick)) for tick in x.ticks()[-1:]), default=1)
+        super().__init__(title, x, y, right=right, height=height + self.top - 10)
         for left, floor, name, style in places:
             self.line(left, floor - 4, left + 16, floor - 4, f"{style} stroke")
             self.words(left + 20, floor, name)

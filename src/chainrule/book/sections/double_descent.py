@@ -28,7 +28,7 @@ __all__ = ["section"]
 _PEAK, _NEAR = 1.25, 2.0
 # By how much larger a share of wrong classes counts as worse.
 _WORSE = 0.02
-_AT = Mark("as many parameters as targets", x=1.0)
+_AT = Mark("parameters = targets", x=1.0)
 
 
 @dataclass(frozen=True, eq=False)
