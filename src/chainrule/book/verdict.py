@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["Effort", "Judgement", "Verdict", "spread_of"]
+__all__ = ["Effort", "Judgement", "Verdict", "judged", "spread_of"]
 
 
 Size = TypeVar("Size")
@@ -77,6 +77,30 @@ class Effort:
     def choose(self, *, full: Size, quick: Size) -> Size:
         """One of two sizes."""
         return quick if self.quick else full
+
+
+def judged(cases: Iterable[bool]) -> Judgement:
+    """By whether something was so in all cases, in none, or in some.
+
+    Parameters
+    ----------
+    cases : iterable of bool
+
+    Returns
+    -------
+    Judgement
+
+    Examples
+    --------
+    >>> [judged(cases).value for cases in ([True, True], [True, False], [False])]
+    ['holds', 'depends', 'fails']
+    """
+    found = [bool(one) for one in cases]
+    if not found:
+        raise ValueError("cases must hold one at least, got none")
+    if all(found):
+        return Judgement.holds
+    return Judgement.depends if any(found) else Judgement.fails
 
 
 def spread_of(values: Iterable[float], over: str = "seeds") -> str:

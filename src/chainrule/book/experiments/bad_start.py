@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from chainrule import nn
+from chainrule.book.experiments.digits import digits_in_halves
 from chainrule.optim import SGD, Adam, Optimizer, RMSprop
 from chainrule.tape import Tensor
 from chainrule.train import Job, fit_many
@@ -135,7 +135,7 @@ def first_gradient(start: Start, budget: Budget) -> float:
     >>> first_gradient(Start("off", bias=-20.0), Budget(depth=3, width=4))
     0.0
     """
-    X, y, training, _ = _digits()
+    X, y, training, _ = digits_in_halves()
     net = network(start, _sizes(budget, X), budget.seeds[0])
     with np.errstate(all="ignore"):
         nn.CrossEntropyLoss()(net(Tensor(X[training])), y[training]).backward()
@@ -186,7 +186,7 @@ def try_to_recover(starts: Sequence[Start], budget: Budget) -> list[Recovery]:
     >>> found.best < 0.2
     True
     """
-    X, y, training, held_out = _digits()
+    X, y, training, held_out = digits_in_halves()
     jobs = [
         Job(
             network(start, _sizes(budget, X), seed),
@@ -218,10 +218,3 @@ def try_to_recover(starts: Sequence[Start], budget: Budget) -> list[Recovery]:
 
 def _sizes(budget: Budget, X: np.ndarray) -> list[int]:
     return [X.shape[1], *[budget.width] * (budget.depth - 1), 10]
-
-
-def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """X, y, the rows for training, and those held out."""
-    X, y = load_digits(return_X_y=True)
-    X = ((X - X.mean(axis=0)) / (X.std(axis=0) + 0.1)).astype(np.float32)
-    return X, y, np.arange(0, len(X), 2), np.arange(1, len(X), 2)

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from chainrule import nn
+from chainrule.book.experiments.digits import digits_in_halves
 from chainrule.optim import SGD
 from chainrule.train import Job, fit_many
 
@@ -197,12 +197,11 @@ def try_remedies(budget: Budget, cases: Sequence[tuple[str, str]] | None = None)
 
 def _train(designs: list[Design], budget: Budget) -> dict[Design, tuple[np.ndarray, np.ndarray]]:
     """The loss and the accuracy of each design, (n_rates, n_seeds)."""
-    X, y = load_digits(return_X_y=True)
-    X = ((X - X.mean(axis=0)) / (X.std(axis=0) + 0.1)).astype(np.float32)
+    X, y, training, held_out = digits_in_halves()
     sizes = [X.shape[1], *[budget.width] * (budget.depth - 1), 10]
     settings: dict[str, Any] = {
-        "rows": np.arange(0, len(X), 2),
-        "validation_rows": np.arange(1, len(X), 2),
+        "rows": training,
+        "validation_rows": held_out,
         "loss": "softmax_cross_entropy",
         "metrics": ["accuracy"],
         "epochs": budget.epochs,

@@ -19,7 +19,7 @@ from chainrule.book.experiments.bad_start import (
     try_to_recover,
 )
 from chainrule.book.plots import Curve, Mark, Scale, bars, curves
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Judgement, Verdict, judged, spread_of
 
 __all__ = ["section"]
 
@@ -184,5 +184,5 @@ def _rescue_verdict(rescued: Sequence[Recovery]) -> Verdict:
         measured="; ".join(f"{one.start.name}: {one.best:.0%}" for one in rescued)
         + ". It undoes a scale and a bias; weights of zero stay zero",
         spread="; ".join(spread_of(one.all, "trainings") for one in rescued),
-        verdict=Judgement.holds if all(learns) else Judgement.depends if any(learns) else Judgement.fails,
+        verdict=judged(learns),
     )

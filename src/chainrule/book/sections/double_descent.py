@@ -20,7 +20,7 @@ from chainrule.book.experiments.double_descent import (
     trained_networks,
 )
 from chainrule.book.plots import COLOURS, Curve, Mark, Scale, curves
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Verdict, judged, spread_of
 
 __all__ = ["section"]
 
@@ -300,13 +300,6 @@ def _table(courses: tuple[_Course, ...]) -> Table:
     )
 
 
-def _judged(good: list[bool]) -> Judgement:
-    """By whether something was so in all cases, in none, or in some."""
-    if all(good):
-        return Judgement.holds
-    return Judgement.depends if any(good) else Judgement.fails
-
-
 def _peak_verdict(courses: tuple[_Course, ...]) -> Verdict:
     good = [one.peaks_at_threshold for one in courses]
     there = [f"{one.model} ({one.measure})" for one in courses if one.peaks_at_threshold]
@@ -318,14 +311,14 @@ def _peak_verdict(courses: tuple[_Course, ...]) -> Verdict:
         measured=f"in {sum(good)} of {len(good)} cases: {'; '.join(there) or 'none'}",
         spread="heights "
         + spread_of([one.peak.height for one in courses], "cases, each the median of its draws"),
-        verdict=_judged(good),
+        verdict=judged(good),
     )
 
 
 def _ten_times_verdict(courses: tuple[_Course, ...]) -> Verdict:
     """At ten times the samples in all, and at ten times the samples for each output."""
-    judged = [one for one in courses if one.measure == "wrong classes"]
-    at, beyond = ([one.excess(x) for one in judged] for x in (10 / CLASSES, 10.0))
+    courses = tuple(one for one in courses if one.measure == "wrong classes")
+    at, beyond = ([one.excess(x) for one in courses] for x in (10 / CLASSES, 10.0))
     return Verdict(
         claim="Networks with ten times as many parameters as samples generalize",
         section="8",
@@ -334,13 +327,13 @@ def _ten_times_verdict(courses: tuple[_Course, ...]) -> Verdict:
         f"parameter a target; in {sum(one <= _WORSE for one in beyond)} of {len(beyond)} at ten times "
         "for each output",
         spread="excess " + spread_of([*at, *beyond], "cases"),
-        verdict=_judged([one <= _WORSE for one in (*at, *beyond)]),
+        verdict=judged([one <= _WORSE for one in (*at, *beyond)]),
     )
 
 
 def _overfit_verdict(courses: tuple[_Course, ...]) -> Verdict:
-    judged = [one for one in courses if one.measure == "wrong classes"]
-    excess = [one.excess(float(one.x[-1])) for one in judged]
+    courses = tuple(one for one in courses if one.measure == "wrong classes")
+    excess = [one.excess(float(one.x[-1])) for one in courses]
     return Verdict(
         claim="More parameters need not overfit",
         section="8",
@@ -348,5 +341,5 @@ def _overfit_verdict(courses: tuple[_Course, ...]) -> Verdict:
         "with wrong labels among the training set too",
         measured=f"so in {sum(one <= _WORSE for one in excess)} of {len(excess)} cases",
         spread="excess " + spread_of(excess, "cases"),
-        verdict=_judged([one <= _WORSE for one in excess]),
+        verdict=judged([one <= _WORSE for one in excess]),
     )

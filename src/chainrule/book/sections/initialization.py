@@ -20,7 +20,7 @@ from chainrule.book.experiments.initialization import (
 )
 from chainrule.book.experiments.vanishing import Recipe
 from chainrule.book.plots import COLOURS, Curve, Scale, curves
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Judgement, Verdict, judged, spread_of
 from chainrule.functions import get_initializer
 
 __all__ = ["section"]
@@ -178,7 +178,7 @@ def _rule_verdict(sums: Sequence[VarianceRule]) -> Verdict:
         + f". With the mean square of h in place of its variance, {squares.mean():.3f}: the two are the same "
         "only where h has mean zero",
         spread="; ".join(f"{one.activation} {spread_of(one.by_variance)}" for one in sums),
-        verdict=Judgement.holds if all(right) else Judgement.depends if any(right) else Judgement.fails,
+        verdict=judged(right),
     )
 
 
@@ -284,7 +284,7 @@ def _kept_verdict(claim: str, cases: dict[str, Variances], more: str = "") -> Ve
             f"gradients {spread_of(one.kept_back, 'networks')}"
             for one in cases.values()
         ),
-        verdict=Judgement.holds if all(kept) else Judgement.depends if any(kept) else Judgement.fails,
+        verdict=judged(kept),
     )
 
 

@@ -18,7 +18,7 @@ from chainrule.book.experiments.minima import (
     teacher,
 )
 from chainrule.book.plots import Curve, Mark, Scale, curves, points
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Verdict, judged, spread_of
 
 __all__ = ["section"]
 
@@ -157,12 +157,6 @@ def _steepness_table(steep: Sequence[Steepness]) -> Table:
     )
 
 
-def _judged(good: Sequence[bool]) -> Judgement:
-    if all(good):
-        return Judgement.holds
-    return Judgement.depends if any(good) else Judgement.fails
-
-
 def _wide_verdict(found: dict[str, list[Ends]]) -> Verdict:
     widest = {name: ends[-1] for name, ends in found.items()}
     shares = {name: float((one.training <= _GOOD).mean()) for name, one in widest.items()}
@@ -173,7 +167,7 @@ def _wide_verdict(found: dict[str, list[Ends]]) -> Verdict:
         expected=f"{_MOST:.0%} of the runs or more with at most {_GOOD:g} of the variance left, in each task",
         measured="; ".join(f"{name} {share:.0%}" for name, share in shares.items()) + f", with {width} units",
         spread="; ".join(f"{name} {spread_of(one.training, 'runs')}" for name, one in widest.items()),
-        verdict=_judged([share >= _MOST for share in shares.values()]),
+        verdict=judged([share >= _MOST for share in shares.values()]),
     )
 
 
@@ -189,7 +183,7 @@ def _narrow_verdict(found: Sequence[Ends]) -> Verdict:
         "none in the widest",
         measured=f"{stuck:.0%} with {narrow.width} units, {free:.0%} with {wide.width}",
         spread=f"{narrow.width} units {spread_of(narrow.training, 'runs')}",
-        verdict=_judged(good),
+        verdict=judged(good),
     )
 
 
@@ -201,5 +195,5 @@ def _spread_verdict(found: dict[str, list[Ends]]) -> Verdict:
         expected="a standard deviation of the widest networks' losses less than a fifth of the narrowest's",
         measured="; ".join(f"{name} {ratio:.2g} of it" for name, ratio in ratios.items()),
         spread=spread_of(ratios.values(), "tasks"),
-        verdict=_judged([ratio < 0.2 for ratio in ratios.values()]),
+        verdict=judged([ratio < 0.2 for ratio in ratios.values()]),
     )

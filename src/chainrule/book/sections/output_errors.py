@@ -15,7 +15,7 @@ from chainrule.book.experiments.output_errors import (
     output_errors,
 )
 from chainrule.book.plots import Curve, Scale, curves
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Verdict, judged, spread_of
 from chainrule.explain import derive
 from chainrule.explain.output import is_canonical
 from chainrule.functions import get_loss
@@ -93,7 +93,7 @@ def section(effort: Effort) -> Section:
 
 def _verdict(ours: list[PairError]) -> Verdict:
     right = [max(one.differences) < _DIFFERENCES and max(one.derived) < _ROUNDING for one in ours]
-    verdict = Judgement.holds if all(right) else Judgement.depends if any(right) else Judgement.fails
+    verdict = judged(right)
     return Verdict(
         claim="δ at the output is ŷ − y for softmax with cross-entropy, for linear with ½ squared error, "
         "and for sigmoid with binary cross-entropy",

@@ -16,7 +16,7 @@ from chainrule.book.experiments.saddles import (
 )
 from chainrule.book.experiments.same_signs import DEAN_MAJUMDAR, SameSigns, same_sign_shares, same_signs
 from chainrule.book.plots import COLOURS, Curve, Mark, Scale, curves, points
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Judgement, Verdict, judged, spread_of
 
 __all__ = ["section"]
 
@@ -210,7 +210,7 @@ def _dominate_verdict(found: Sequence[CriticalPoints]) -> Verdict:
         expected=f"{_DOMINANT:.0%} of a network's critical points or more, in each task",
         measured=f"{saddles} of {total} that were found",
         spread=spread_of(shares, "tasks"),
-        verdict=Judgement.holds if all(good) else Judgement.depends if any(good) else Judgement.fails,
+        verdict=judged(good),
     )
 
 
@@ -223,7 +223,7 @@ def _index_verdict(found: Sequence[CriticalPoints]) -> Verdict:
         expected=f"a rank correlation of {_RISES:g} or more between loss and index, in each task",
         measured=f"{np.mean(ranks):.2f} in the mean",
         spread=spread_of(ranks, "tasks"),
-        verdict=Judgement.holds if all(good) else Judgement.depends if any(good) else Judgement.fails,
+        verdict=judged(good),
     )
 
 

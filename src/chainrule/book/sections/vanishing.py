@@ -24,7 +24,7 @@ from chainrule.book.experiments.vanishing import (
     sigmoid_bound,
 )
 from chainrule.book.plots import COLOURS, Curve, Mark, Scale, curves
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Judgement, Verdict, judged, spread_of
 from chainrule.tape import Tensor
 
 __all__ = ["section"]
@@ -251,7 +251,7 @@ def _near_one_verdict(by_width: Sequence[GradientSizes]) -> Verdict:
             f"at width {one.width}"
             for one in (by_width[0], by_width[-1])
         ),
-        verdict=Judgement.holds if all(kept) else Judgement.depends if any(kept) else Judgement.fails,
+        verdict=judged(kept),
     )
 
 
@@ -369,7 +369,7 @@ def _overflow_verdict(overflow: Sequence[OverflowDepth]) -> Verdict:
         f"{_steps(slow.double, slow.at_most)} with {slow.recipe.name}",
         spread=f"{finite.min():.0f} to {finite.max():.0f} layers, {np.sum(~np.isfinite(depths))} cases "
         "beyond the search",
-        verdict=Judgement.holds if soon.all() else Judgement.depends if soon.any() else Judgement.fails,
+        verdict=judged(soon.ravel()),
     )
 
 
