@@ -175,13 +175,15 @@ def _narrow_verdict(found: Sequence[Ends]) -> Verdict:
     """Of the teacher's task, where the runs have come to rest."""
     narrow, wide = found[0], found[-1]
     stuck, free = float(narrow.stuck(_POOR).mean()), float(wide.stuck(_POOR).mean())
+    own = next(float(one.stuck(_POOR).mean()) for one in found if one.width == TEACHER_WIDTH)
     good = [stuck >= 1 - _MOST, free == 0.0]
     return Verdict(
         claim="Narrow networks have poor local minima in which descent gets stuck, wide ones do not",
         section="6",
         expected=f"runs at rest more than {_POOR:g} above the best of their width in the narrowest networks, "
         "none in the widest",
-        measured=f"{stuck:.0%} with {narrow.width} units, {free:.0%} with {wide.width}",
+        measured=f"{stuck:.0%} with {narrow.width} units, {own:.0%} with the teacher's own {TEACHER_WIDTH}, "
+        f"{free:.0%} with {wide.width}",
         spread=f"{narrow.width} units {spread_of(narrow.training, 'runs')}",
         verdict=judged(good),
     )
