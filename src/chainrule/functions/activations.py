@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from chainrule.functions import special
 from chainrule.functions._lookup import lookup
 
 __all__ = ["ACTIVATIONS", "Activation", "get_activation"]
