@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.report.svg import WIDTH, Axis, Canvas, Plot, number_text, round_ticks, shortened
+from chainrule.report.svg import WIDTH, Axis, Canvas, Plot, PowerAxis, number_text, round_ticks, shortened
 
 __all__ = ["COLOURS", "Curve", "Mark", "Scale", "bars", "curves", "points", "surface"]
 
@@ -91,7 +91,7 @@ class Scale:
         if self.log:
             high = max(high, low * 2)
             room = 1.15 if margin else 1.0
-            return _PowerAxis(
+            return PowerAxis(
                 self.label,
                 low / room if self.low is None else low,
                 high * room if self.high is None else high,
@@ -105,14 +105,6 @@ class Scale:
             low - room if self.low is None else low,
             high + room if self.high is None else high,
         )
-
-
-class _PowerAxis(Axis):
-    """A logarithmic axis with at most eight ticks, however many powers of ten it has."""
-
-    def ticks(self) -> list[float]:
-        found = super().ticks()
-        return found[:: max(1, math.ceil(len(found) / 8))]
 
 
 class _Named(Plot):

@@ -14,7 +14,7 @@ from chainrule.health.jacobians import JacobianSpectrum, Spectrum
 from chainrule.health.proof import WORST_SCORE, Proof
 from chainrule.health.telemetry import LayerState, Snapshot
 from chainrule.health.text import before_and_after, number
-from chainrule.report.svg import WIDTH, Axis, Canvas, Plot, number_text, round_ticks, shortened
+from chainrule.report.svg import WIDTH, Axis, Canvas, Plot, PowerAxis, number_text, round_ticks, shortened
 
 __all__ = [
     "SIGNAL",
@@ -47,16 +47,6 @@ class LayerAxis(Axis):
         """1, 2, ... as often as there is room."""
         first, last = math.ceil(self.low), math.floor(self.high)
         return [float(one) for one in range(first, last + 1, max(1, math.ceil((last - first + 1) / 8)))]
-
-
-@dataclass(frozen=True)
-class PowerAxis(Axis):
-    """A logarithmic axis with at most eight ticks, however many powers of ten it has."""
-
-    def ticks(self) -> list[float]:
-        """Powers of ten, or their fifths and halves too where they are few."""
-        found = super().ticks()
-        return found[:: max(1, math.ceil(len(found) / 8))]
 
 
 def log_axis(label: str, values: Iterable[float]) -> PowerAxis | None:

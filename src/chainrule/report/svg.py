@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Axis", "Canvas", "Plot", "number_text", "round_ticks", "shortened"]
+__all__ = ["Axis", "Canvas", "Plot", "PowerAxis", "number_text", "round_ticks", "shortened"]
 
 WIDTH = 340.0
 
@@ -90,6 +90,16 @@ class Axis:
         few = len(exponents) <= 3
         values = [factor * 10.0**power for power in exponents for factor in ((1, 2, 5) if few else (1,))]
         return [value for value in values if self.low * 0.999 <= value <= self.high * 1.001]
+
+
+@dataclass(frozen=True)
+class PowerAxis(Axis):
+    """A logarithmic axis with at most eight ticks, however many powers of ten it has."""
+
+    def ticks(self) -> list[float]:
+        """Powers of ten, or their fifths and halves too where they are few."""
+        found = super().ticks()
+        return found[:: max(1, math.ceil(len(found) / 8))]
 
 
 class Canvas:

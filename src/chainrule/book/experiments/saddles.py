@@ -149,11 +149,11 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     >>> round(rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([1, 2, 9])), 12)
     1.0
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(set(a.tolist())) < 2 or len(set(b.tolist())) < 2:
         return float("nan")
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(spearmanr(a, b).statistic)
 
 
 @dataclass(frozen=True, eq=False)

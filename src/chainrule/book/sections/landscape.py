@@ -22,7 +22,7 @@ from chainrule.book.experiments.network_landscape import (
     network_landscape,
 )
 from chainrule.book.plots import Curve, Scale, curves, surface
-from chainrule.book.verdict import Effort, Judgement, Verdict, spread_of
+from chainrule.book.verdict import Effort, Judgement, Verdict, judged, spread_of
 from chainrule.health import filter_normalized_direction, path_plane
 
 __all__ = ["section"]
@@ -259,11 +259,6 @@ def _between_figure(found: Between) -> Figure:
 def _ridge_verdict(found: Between) -> Verdict:
     """A ridge is one that is as high again as the higher of its two ends."""
     ratio = found.ridges / found.higher_end
-    verdict = Judgement.depends
-    if ratio.min() > 1:
-        verdict = Judgement.holds
-    elif ratio.max() <= 1:
-        verdict = Judgement.fails
     return Verdict(
         claim="A network's loss has basins with a ridge between them",
         section="6",
@@ -271,5 +266,5 @@ def _ridge_verdict(found: Between) -> Verdict:
         measured=f"it rises by {np.median(found.ridges):.2f} over the higher end's "
         f"{np.median(found.higher_end):.2f}, or {np.median(ratio):.1f} times that",
         spread=spread_of(ratio, "pairs"),
-        verdict=verdict,
+        verdict=judged(ratio > 1),
     )
